@@ -1,0 +1,174 @@
+# shellcheck shell=bash
+# The patch series as the lab's programs see it: how kernel/patches/series is
+# read, and how one step of it is applied to a directory. kernel/patches/series
+# itself says what it looks like. Sourced after lib.sh.
+
+patches=$top/kernel/patches
+overlay=$top/kernel/overlay
+source=$out/source
+
+base=			# the version that the series was made on
+steps=()		# patch names, in order
+declare -A step_of=()	# overlay file -> the number of the step it enters with
+declare -A staged=()	# every kernel file that the steps touch
+
+read_series() {
+	local line word path number=0
+
+	[ -e "$patches/series" ] || die "kernel/patches/series is missing"
+	while IFS= read -r line || [ -n "$line" ]; do
+		number=$((number + 1))
+		case $line in
+		'# base: '*) base=${line#'# base: '} ;;
+		esac
+		adding=
+		for word in ${line%%#*}; do
+			if [ "$word" = + ]; then
+				[ ${#steps[@]} -gt 0 ] || die "kernel/patches/series:$number: '+' before the first patch"
+				adding=yes
+			elif [ -z "$adding" ]; then
+				[ -e "$patches/$word" ] || die "kernel/patches/series:$number: there is no kernel/patches/$word"
+				steps+=("$word")
+			elif [ ! -e "$overlay/$word" ]; then
+				die "kernel/patches/series:$number: there is no kernel/overlay/$word"
+			else
+				while IFS= read -r path; do
+					[ -z "${step_of[$path]-}" ] ||
+						die "kernel/patches/series:$number: $path was already added by ${steps[step_of[$path]]}"
+					step_of[$path]=$((${#steps[@]} - 1))
+				done < <(cd "$overlay" && find "${word%/}" -type f)
+			fi
+		done
+	done <"$patches/series"
+	[ -n "$base" ] || die "kernel/patches/series names no base: its first line is '# base: VERSION'"
+
+	[ -d "$overlay" ] || return 0
+	while IFS= read -r path; do
+		[ -n "${step_of[$path]-}" ] ||
+			die "kernel/overlay/$path enters with no step: add it to a patch in kernel/patches/series"
+	done < <(cd "$overlay" && find . -type f -printf '%P\n' | sort)
+	while IFS= read -r path; do
+		case $path in
+		*.patch | *.cocci)
+			printf '%s\n' "${steps[@]}" | grep -qxF "$path" ||
+				die "kernel/patches/$path is not named in kernel/patches/series" ;;
+		esac
+	done < <(cd "$patches" && find . -type f -printf '%P\n' | sort)
+}
+
+# The message of a step: mail headers, then the text, without what follows it.
+message_of() {
+	case $1 in
+	*.cocci) sed -n '/^\/\//!q; s,^// \?,,; /^Files: /d; p' "$patches/$1" ;;
+	*) sed -E '/^(---$|diff --git |--- [^ ])/,$d' "$patches/$1" ;;
+	esac
+}
+
+# The kernel files that a step edits, makes or removes.
+files_of() {
+	case $1 in
+	*.cocci) sed -n '/^\/\//!q; s,^// Files: ,,p' "$patches/$1" | tr -s ' ' '\n' ;;
+	*) sed -nE 's,^(--- a|\+\+\+ b)/([^\t]*).*,\2,p; s,^rename (from|to) (.*),\2,p' "$patches/$1" ;;
+	esac | sort -u
+}
+
+# stage_sources DIR: puts the kernel files that the series works on into DIR.
+stage_sources() {
+	local step path
+
+	for step in "${steps[@]}"; do
+		while IFS= read -r path; do
+			staged[$path]=yes
+			[ ! -e "$source/$path" ] || copy "$source/$path" "$1/$path"
+		done < <(files_of "$step")
+	done
+	for path in "${!step_of[@]}"; do
+		staged[$path]=yes
+	done
+}
+
+# apply_step DIR NUMBER: takes DIR, which holds the steps before it, one on.
+apply_step() {
+	local dir=$1 step=${steps[$2]} path why
+	local report=$out/log/apply.log
+
+	for path in "${!step_of[@]}"; do
+		[ "${step_of[$path]}" -eq "$2" ] || continue
+		if [ -e "$source/$path" ] || [ -e "$dir/$path" ]; then
+			die "kernel/overlay/$path would overwrite a file of the kernel: make it a patch"
+		fi
+		copy "$overlay/$path" "$dir/$path"
+	done
+
+	case $step in
+	*.cocci)
+		for path in $(files_of "$step"); do
+			[ -e "$dir/$path" ] || die "kernel/patches/$step: there is no $path"
+			cp "$dir/$path" "$dir/.before"
+			spatch --sp-file "$patches/$step" --in-place --no-includes --very-quiet "$dir/$path" >"$report" 2>&1 ||
+				die "kernel/patches/$step fails on $path: $(blame "$report")"
+			! cmp -s "$dir/$path" "$dir/.before" ||
+				die "kernel/patches/$step finds nothing to change in $path: no longer fits linux $(version_of "$source")"
+			rm "$dir/.before"
+		done
+		;;
+	*)
+		grep -qE '^(diff --git|---) ' "$patches/$step" || return 0
+		# No fuzz, and not as part of the repository that out/ lies in.
+		if ! GIT_CEILING_DIRECTORIES=$(dirname "$dir") git -C "$dir" apply -v --whitespace=nowarn \
+			"$patches/$step" >"$report" 2>&1; then
+			why=$(sed -nE 's/^error: patch failed: (.*):([0-9]+)$/\1, line \2/p; T; q' "$report")
+			[ -n "$why" ] || why=$(sed -n 's/^error: //p; T; q' "$report")
+			die "kernel/patches/$step does not fit linux $(version_of "$source"): $why"
+		fi
+		;;
+	esac
+}
+
+# sync_tree STAGE TREE < PATHS: makes these paths of TREE what they are in STAGE,
+# or in out/source where no step touches them. Files that are so already keep
+# their time, the others get a new one.
+sync_tree() {
+	local path want
+
+	while IFS= read -r path; do
+		want=$1/$path
+		[ -n "${staged[$path]-}" ] || want=$source/$path
+		if [ ! -e "$want" ]; then
+			rm -f "$2/$path"
+			rmdir -p --ignore-fail-on-non-empty "$(dirname "$2/$path")" 2>/dev/null || :
+		elif ! cmp -s "$want" "$2/$path" || [ "$(stat -c %a "$want")" != "$(stat -c %a "$2/$path")" ]; then
+			copy "$want" "$2/$path"
+		fi
+	done
+}
+
+# Every overlay file must have come through as it is.
+check_overlay() {
+	local path
+	for path in "${!step_of[@]}"; do
+		cmp -s "$overlay/$path" "$1/$path" ||
+			die "kernel/overlay/$path is edited by a patch: edit the file itself"
+	done
+}
+
+copy() {
+	mkdir -p "$(dirname "$2")"
+	cp --preserve=mode "$1" "$2.lab-new"
+	mv "$2.lab-new" "$2"
+}
+
+# The Debian version of the source that lies in a tree.
+version_of() {
+	cut -d' ' -f2 "$1/.lab-source"
+}
+
+# One hash for a whole source tree: modes, paths, contents, links; without the
+# lab's own stamps.
+tree_hash() {
+	(
+		cd "$1"
+		find . -path './.lab-*' -prune -o -type f -printf '%m %p\n' -o -type l -printf '%l %p\n' | sort
+		find . -path './.lab-*' -prune -o -type f -print0 | sort -z | xargs -0 -n 2000 -P "$(nproc)" sha256sum | sort
+	) | sha256sum | cut -c1-64
+}
