@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * userfaultfd_request.h - how a memory type joins userfaultfd
+ *
+ * A memory type (a filesystem, a driver, a hypervisor) joins by implementing
+ * one operation in its vm_operations_struct:
+ *
+ *	int (*userfaultfd_request)(struct uffd_request *req);
+ *
+ * The type says which modes it supports and supplies folios. Everything else
+ * belongs to the core: system calls, waiting, waking, the user's buffer, and
+ * every access to a page table.
+ *
+ *	UFFDIO_REGISTER ---> GET_SUPPORTED	which modes, which page size?
+ *	page fault -------.
+ *			  +> GET_PRESENT	is there memory at this offset?
+ *			  +> FAULT_RESOLVE	hand out folios of this range
+ *	UFFDIO_COPY,      |
+ *	ZEROPAGE,	  |
+ *	CONTINUE ---------+> FAULT_RESOLVE	the same, filled from user space
+ *			  '> FAULT_UNDO		take back what was not mapped
+ *
+ * Anonymous memory has no vm_operations_struct; a handler in the core answers
+ * for it.
+ */
+#ifndef _LINUX_USERFAULTFD_REQUEST_H
+#define _LINUX_USERFAULTFD_REQUEST_H
+
+#include <linux/mm_types.h>
+#include <linux/pagevec.h>
+#include <linux/types.h>
+
+struct inode;
+struct uffd_source;
+
+/**
+ * enum uffd_request_kind - what the core asks of a memory type
+ * @UFFD_REQ_GET_SUPPORTED: answered in &uffd_request.supported.
+ * @UFFD_REQ_GET_PRESENT: asked in &uffd_request.present.
+ * @UFFD_REQ_FAULT_RESOLVE: asked and answered in &uffd_request.resolve.
+ * @UFFD_REQ_FAULT_UNDO: asked in &uffd_request.undo.
+ *
+ * A handler returns -EOPNOTSUPP for a kind that it does not know.
+ */
+enum uffd_request_kind {
+	UFFD_REQ_GET_SUPPORTED,
+	UFFD_REQ_GET_PRESENT,
+	UFFD_REQ_FAULT_RESOLVE,
+	UFFD_REQ_FAULT_UNDO,
+};
+
+/**
+ * struct uffd_supported - what userfaultfd can do on a mapping
+ * @modes: out: the modes, an or of VM_UFFD_MISSING, VM_UFFD_MINOR and
+ *	VM_UFFD_WP. VM_UFFD_WP means synchronous write protection; the
+ *	asynchronous kind needs nothing of the type.
+ * @granule: out: bytes of the smallest page that the type maps, a power of
+ *	two and at least PAGE_SIZE. Registered ranges are multiples of it.
+ *
+ * The answer holds for the whole mapping and for as long as it exists.
+ * Must not sleep for I/O and must not touch folios.
+ *
+ * Return: 0.
+ */
+struct uffd_supported {
+	vm_flags_t modes;
+	unsigned long granule;
+};
+
+/**
+ * struct uffd_present - is there memory at this offset?
+ * @inode: in: the file.
+ * @index: in: page offset in the file, in units of PAGE_SIZE.
+ *
+ * Decides whether a first touch is a minor fault or finds a hole. Memory that
+ * was swapped out is present. The answer may be old by the time it is used,
+ * as with any look at a file that others may change. The type must not
+ * allocate, lock folios or start I/O here; it may wait for a hole punch or
+ * truncation that runs.
+ *
+ * Return: 0 if present, -ENOENT for a hole, -EINVAL past the end of the file.
+ */
+struct uffd_present {
+	struct inode *inode;
+	pgoff_t index;
+};
+
+/**
+ * enum uffd_resolve_mode - where resolved memory comes from
+ * @UFFD_RESOLVE_MINOR: find what the file has; never allocate a new page.
+ * @UFFD_RESOLVE_MISSING: allocate, fill and insert; never hand out what was
+ *	there before.
+ */
+enum uffd_resolve_mode {
+	UFFD_RESOLVE_MINOR,
+	UFFD_RESOLVE_MISSING,
+};
+
+/**
+ * struct uffd_resolve - hand out the memory of a range of a file
+ * @inode: in: the file.
+ * @index: in: first page offset, in units of PAGE_SIZE.
+ * @nr_pages: in: length of the range in pages, at least 1. All of it lies in
+ *	the mapping and below one page table.
+ * @mode: in: find or create.
+ * @source: in: for UFFD_RESOLVE_MISSING, what the new memory shall contain;
+ *	only ever passed on to userfaultfd_fill_folio(). NULL otherwise.
+ * @folios: out: the folios, in order and without a gap: the first one holds
+ *	@index, each next one starts where the one before it ends. They may
+ *	reach less far than asked, or farther; one folio is enough.
+ * @major: out: true if I/O was needed. Makes a page fault a major one, for the
+ *	process and its memory cgroup; the type counts PGMAJFAULT for the system.
+ *
+ * Every folio comes locked, uptodate, in @inode's page cache, and with one
+ * reference that now belongs to the core. The core unlocks it and either
+ * keeps the reference for the page table entry or drops it.
+ *
+ * A new folio is filled by userfaultfd_fill_folio() after it was allocated
+ * and before it is inserted, so that nobody ever sees it empty. The type does
+ * its own accounting, memory cgroup charge (to req->vma->vm_mm) and LRU.
+ *
+ * The type may sleep to allocate or read. It must not wait for a hole punch
+ * or truncation while it holds the lock of a folio.
+ *
+ * Return: 0, and at least one folio; or, without any folio,
+ * -ENOENT (MINOR) nothing is at @index; -EEXIST (MISSING) something is there;
+ * -EINVAL (MINOR) or -EFAULT (MISSING) @index is past the end of the file;
+ * -ENOMEM no memory, or a limit was reached; -EIO the data is lost;
+ * what userfaultfd_fill_folio() returned.
+ */
+struct uffd_resolve {
+	struct inode *inode;
+	pgoff_t index;
+	unsigned long nr_pages;
+	enum uffd_resolve_mode mode;
+	struct uffd_source *source;
+	struct folio_batch folios;
+	bool major;
+};
+
+/**
+ * struct uffd_undo - take back a folio that could not be mapped
+ * @folio: in: a folio that UFFD_RESOLVE_MISSING just inserted, still locked.
+ *
+ * No page table has seen the folio. The type removes it from the page cache
+ * and gives back its accounting; lock and reference stay with the core.
+ *
+ * Return: 0.
+ */
+struct uffd_undo {
+	struct folio *folio;
+};
+
+/**
+ * struct uffd_request - one question of the userfaultfd core to a memory type
+ * @kind: which member of the union is valid; all others are undefined.
+ * @vma: the mapping that the question is about. It cannot change or go away
+ *	during the request. Must not be modified.
+ * @supported: for UFFD_REQ_GET_SUPPORTED.
+ * @present: for UFFD_REQ_GET_PRESENT.
+ * @resolve: for UFFD_REQ_FAULT_RESOLVE.
+ * @undo: for UFFD_REQ_FAULT_UNDO.
+ *
+ * Context: process context, may sleep. Under the mmap lock or the lock of
+ * @vma, so the type must not take either. No folio or page table lock is
+ * held, but in FAULT_UNDO the lock of the folio.
+ */
+struct uffd_request {
+	enum uffd_request_kind kind;
+	struct vm_area_struct *vma;
+	union {
+		struct uffd_supported supported;
+		struct uffd_present present;
+		struct uffd_resolve resolve;
+		struct uffd_undo undo;
+	};
+};
+
+int userfaultfd_fill_folio(struct uffd_request *req, struct folio *folio,
+			   pgoff_t index);
+
+#endif /* _LINUX_USERFAULTFD_REQUEST_H */

@@ -1,0 +1,478 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * userfaultfd_kunit.c - tests of the rules of vm_ops->userfaultfd_request()
+ *
+ * A memory type that exists only here answers what each test tells it to. What
+ * the core does with user memory and page tables is tested from user space, in
+ * tools/testing/selftests/mm/.
+ *
+ * A wrong answer warns once, and the test kernels panic on warnings: therefore
+ * the checks are tested here, not the warnings that follow from them.
+ */
+#include <kunit/test.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+
+#include "userfaultfd_internal.h"
+
+/* The memory type under test: one file, one mapping of it, one folio. */
+struct uffd_test {
+	struct inode inode;
+	struct address_space mapping;
+	struct file file;
+	struct vm_area_struct vma;
+	struct uffd_supported supported;
+	struct folio *folio;
+	int err;
+	int asked;
+	int undone;
+};
+
+static struct uffd_test *uffd_test_of(struct vm_area_struct *vma)
+{
+	return container_of(vma, struct uffd_test, vma);
+}
+
+static int uffd_test_request(struct uffd_request *req)
+{
+	struct uffd_test *t = uffd_test_of(req->vma);
+
+	t->asked++;
+	if (t->err)
+		return t->err;
+	switch (req->kind) {
+	case UFFD_REQ_GET_SUPPORTED:
+		req->supported = t->supported;
+		return 0;
+	case UFFD_REQ_GET_PRESENT:
+		return t->folio ? 0 : -ENOENT;
+	case UFFD_REQ_FAULT_RESOLVE:
+		folio_get(t->folio);
+		folio_lock(t->folio);
+		folio_batch_add(&req->resolve.folios, t->folio);
+		return 0;
+	case UFFD_REQ_FAULT_UNDO:
+		t->undone++;
+		return 0;
+	default:
+		return -EOPNOTSUPP;
+	}
+}
+
+static const struct vm_operations_struct uffd_test_ops = {
+	.userfaultfd_request = uffd_test_request,
+};
+
+static const struct vm_operations_struct uffd_test_no_ops;
+
+#define UFFD_TEST_INDEX	8
+
+static int uffd_test_init(struct kunit *test)
+{
+	struct uffd_test *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, t);
+	t->mapping.host = &t->inode;
+	t->file.f_mapping = &t->mapping;
+	t->vma.vm_start = SZ_1M;
+	t->vma.vm_end = SZ_2M;
+	t->vma.vm_file = &t->file;
+	t->vma.vm_ops = &uffd_test_ops;
+	t->supported.modes = VM_UFFD_MISSING;
+	t->supported.granule = PAGE_SIZE;
+
+	t->folio = folio_alloc(GFP_KERNEL | __GFP_ZERO, 0);
+	KUNIT_ASSERT_NOT_NULL(test, t->folio);
+	t->folio->mapping = &t->mapping;
+	t->folio->index = UFFD_TEST_INDEX;
+	folio_mark_uptodate(t->folio);
+	test->priv = t;
+	return 0;
+}
+
+static void uffd_test_exit(struct kunit *test)
+{
+	struct uffd_test *t = test->priv;
+
+	if (t && t->folio) {
+		KUNIT_EXPECT_FALSE(test, folio_test_locked(t->folio));
+		KUNIT_EXPECT_EQ(test, folio_ref_count(t->folio), 1);
+		t->folio->mapping = NULL;
+		folio_put(t->folio);
+	}
+}
+
+/*
+ * GET_SUPPORTED
+ */
+
+static void uffd_test_sane(struct kunit *test)
+{
+	static const struct {
+		vm_flags_t modes;
+		unsigned long granule;
+		bool sane;
+	} cases[] = {
+		{ 0, PAGE_SIZE, true },
+		{ VM_UFFD_MISSING, PAGE_SIZE, true },
+		{ __VM_UFFD_FLAGS, PMD_SIZE, true },
+		{ VM_UFFD_MISSING | VM_SHARED, PAGE_SIZE, false },
+		{ VM_UFFD_MISSING, 0, false },
+		{ VM_UFFD_MISSING, PAGE_SIZE / 2, false },
+		{ VM_UFFD_MISSING, 3 * PAGE_SIZE, false },
+		{ VM_UFFD_MISSING, PAGE_SIZE + 1, false },
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct uffd_supported answer = {
+			.modes = cases[i].modes,
+			.granule = cases[i].granule,
+		};
+
+		KUNIT_EXPECT_EQ_MSG(test, uffd_supported_sane(&answer),
+				    cases[i].sane, "case %u", i);
+	}
+}
+
+/* Every mode is allowed if and only if the type supports all of it. */
+static void uffd_test_modes(struct kunit *test)
+{
+	static const vm_flags_t modes[] = {
+		VM_UFFD_MISSING, VM_UFFD_MINOR, VM_UFFD_WP,
+		VM_UFFD_MISSING | VM_UFFD_MINOR, VM_UFFD_MISSING | VM_UFFD_WP,
+		VM_UFFD_MINOR | VM_UFFD_WP, __VM_UFFD_FLAGS,
+	};
+	struct uffd_test *t = test->priv;
+	unsigned int i, j;
+
+	for (i = 0; i < ARRAY_SIZE(modes); i++) {
+		t->supported.modes = modes[i];
+		for (j = 0; j < ARRAY_SIZE(modes); j++)
+			KUNIT_EXPECT_EQ(test,
+					vma_can_userfault(&t->vma, modes[j], false),
+					!(modes[j] & ~modes[i]));
+		/* No mode: could the type serve any? Other flags don't count. */
+		KUNIT_EXPECT_TRUE(test, vma_can_userfault(&t->vma, 0, false));
+		KUNIT_EXPECT_TRUE(test, vma_can_userfault(&t->vma,
+							  VM_READ | VM_SHARED,
+							  false));
+	}
+	t->supported.modes = 0;
+	KUNIT_EXPECT_FALSE(test, vma_can_userfault(&t->vma, 0, false));
+}
+
+static void uffd_test_refused(struct kunit *test)
+{
+	static const vm_flags_t never[] = {
+		VM_DROPPABLE, VM_SHADOW_STACK, VM_IO, VM_PFNMAP, VM_MIXEDMAP,
+		VM_DONTEXPAND,
+	};
+	struct uffd_test *t = test->priv;
+	unsigned int i;
+
+	t->supported.modes = __VM_UFFD_FLAGS;
+	for (i = 0; i < ARRAY_SIZE(never); i++) {
+		if (!never[i])
+			continue;
+		vm_flags_init(&t->vma, never[i]);
+		KUNIT_EXPECT_FALSE(test, vma_can_userfault(&t->vma,
+							   VM_UFFD_MISSING, false));
+		/* Not even what needs nothing of the type. */
+		KUNIT_EXPECT_FALSE(test, vma_can_userfault(&t->vma,
+							   VM_UFFD_WP, true));
+	}
+	/* None of it was a question to the type. */
+	KUNIT_EXPECT_EQ(test, t->asked, 0);
+}
+
+static void uffd_test_no_handler(struct kunit *test)
+{
+	struct uffd_test *t = test->priv;
+	struct uffd_supported answer;
+
+	t->vma.vm_ops = &uffd_test_no_ops;
+	KUNIT_EXPECT_EQ(test, uffd_supported(&t->vma, &answer), -EOPNOTSUPP);
+	KUNIT_EXPECT_EQ(test, answer.modes, 0);
+	KUNIT_EXPECT_EQ(test, answer.granule, PAGE_SIZE);
+	KUNIT_EXPECT_FALSE(test, vma_can_userfault(&t->vma, VM_UFFD_MISSING, false));
+	KUNIT_EXPECT_FALSE(test, vma_can_userfault(&t->vma, 0, true));
+	/* Asynchronous write protection works on any memory, but alone. */
+	KUNIT_EXPECT_TRUE(test, vma_can_userfault(&t->vma, VM_UFFD_WP, true));
+	KUNIT_EXPECT_FALSE(test, vma_can_userfault(&t->vma, VM_UFFD_WP, false));
+	KUNIT_EXPECT_FALSE(test, vma_can_userfault(&t->vma,
+						   VM_UFFD_WP | VM_UFFD_MISSING,
+						   true));
+}
+
+/* A type that fails to answer supports nothing. */
+static void uffd_test_no_answer(struct kunit *test)
+{
+	struct uffd_test *t = test->priv;
+	struct uffd_supported answer;
+
+	t->err = -EIO;
+	KUNIT_EXPECT_EQ(test, uffd_supported(&t->vma, &answer), -EOPNOTSUPP);
+	KUNIT_EXPECT_EQ(test, answer.modes, 0);
+	KUNIT_EXPECT_EQ(test, userfaultfd_granule(&t->vma), PAGE_SIZE);
+}
+
+static void uffd_test_ioctls(struct kunit *test)
+{
+	const __u64 wp = (__u64)1 << _UFFDIO_WRITEPROTECT;
+	const __u64 minor = (__u64)1 << _UFFDIO_CONTINUE;
+	const __u64 small = UFFD_API_RANGE_IOCTLS & ~(wp | minor);
+	const __u64 huge = UFFD_API_RANGE_IOCTLS_BASIC & ~(wp | minor);
+	const struct {
+		vm_flags_t modes;
+		__u64 extra;
+	} cases[] = {
+		{ VM_UFFD_MISSING, 0 },
+		{ VM_UFFD_WP, wp },
+		{ VM_UFFD_MINOR, minor },
+		{ __VM_UFFD_FLAGS, wp | minor },
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		KUNIT_EXPECT_EQ(test, userfaultfd_ioctls(cases[i].modes, PAGE_SIZE),
+				small | cases[i].extra);
+		KUNIT_EXPECT_EQ(test, userfaultfd_ioctls(cases[i].modes, PMD_SIZE),
+				huge | cases[i].extra);
+	}
+	KUNIT_EXPECT_TRUE(test, small & ((__u64)1 << _UFFDIO_ZEROPAGE));
+	KUNIT_EXPECT_FALSE(test, huge & ((__u64)1 << _UFFDIO_ZEROPAGE));
+}
+
+/*
+ * FAULT_RESOLVE
+ */
+
+static void uffd_test_flaws(struct kunit *test)
+{
+	struct uffd_test *t = test->priv;
+	struct address_space other = {};
+	struct folio *folio = t->folio;
+	const pgoff_t index = UFFD_TEST_INDEX;
+
+	KUNIT_EXPECT_STREQ(test, uffd_folio_flaw(folio, index, &t->mapping),
+			   "unlocked");
+	folio_lock(folio);
+	KUNIT_EXPECT_NULL(test, uffd_folio_flaw(folio, index, &t->mapping));
+
+	folio_clear_uptodate(folio);
+	KUNIT_EXPECT_STREQ(test, uffd_folio_flaw(folio, index, &t->mapping),
+			   "not uptodate");
+	folio_mark_uptodate(folio);
+
+	KUNIT_EXPECT_STREQ(test, uffd_folio_flaw(folio, index, &other),
+			   "foreign");
+	/* The page cache is no anonymous memory, nor the other way round. */
+	KUNIT_EXPECT_STREQ(test, uffd_folio_flaw(folio, index, NULL), "foreign");
+	folio->mapping = NULL;
+	KUNIT_EXPECT_STREQ(test, uffd_folio_flaw(folio, index, &t->mapping),
+			   "foreign");
+	KUNIT_EXPECT_NULL(test, uffd_folio_flaw(folio, index, NULL));
+	folio->mapping = &t->mapping;
+
+	KUNIT_EXPECT_STREQ(test, uffd_folio_flaw(folio, index - 1, &t->mapping),
+			   "misplaced");
+	KUNIT_EXPECT_STREQ(test, uffd_folio_flaw(folio, index + 1, &t->mapping),
+			   "misplaced");
+	folio_unlock(folio);
+}
+
+/* A large folio is right for every offset that it covers, and no other. */
+static void uffd_test_large(struct kunit *test)
+{
+	struct uffd_test *t = test->priv;
+	struct folio *folio = folio_alloc(GFP_KERNEL | __GFP_COMP, 2);
+	pgoff_t index;
+
+	KUNIT_ASSERT_NOT_NULL(test, folio);
+	folio->mapping = &t->mapping;
+	folio->index = 4;
+	folio_mark_uptodate(folio);
+	folio_lock(folio);
+	for (index = 0; index < 12; index++)
+		KUNIT_EXPECT_EQ_MSG(test,
+				    !uffd_folio_flaw(folio, index, &t->mapping),
+				    index >= 4 && index < 8, "index %lu", index);
+	folio->mapping = NULL;
+	folio_unlock(folio);
+	folio_put(folio);
+}
+
+static void uffd_test_resolve(struct kunit *test)
+{
+	struct uffd_test *t = test->priv;
+	struct uffd_request req;
+
+	uffd_init_resolve(&req, &t->vma, UFFD_TEST_INDEX, 1, NULL);
+	KUNIT_ASSERT_EQ(test, uffd_resolve(uffd_test_request, &req), 0);
+	KUNIT_ASSERT_EQ(test, folio_batch_count(&req.resolve.folios), 1);
+	KUNIT_EXPECT_PTR_EQ(test, req.resolve.folios.folios[0], t->folio);
+	KUNIT_EXPECT_TRUE(test, folio_test_locked(t->folio));
+	KUNIT_EXPECT_EQ(test, folio_ref_count(t->folio), 2);
+	uffd_release(t->folio);
+}
+
+/* A poisoned page is no fault of the type: -EIO, and everything given back. */
+static void uffd_test_poisoned(struct kunit *test)
+{
+	struct uffd_test *t = test->priv;
+	struct uffd_request req;
+
+	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE))
+		kunit_skip(test, "needs CONFIG_MEMORY_FAILURE");
+
+	SetPageHWPoison(folio_page(t->folio, 0));
+	uffd_init_resolve(&req, &t->vma, UFFD_TEST_INDEX, 1, NULL);
+	KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req), -EIO);
+	KUNIT_EXPECT_EQ(test, folio_batch_count(&req.resolve.folios), 0);
+	ClearPageHWPoison(folio_page(t->folio, 0));
+}
+
+static void uffd_test_errno(struct kunit *test)
+{
+	struct uffd_test *t = test->priv;
+	struct uffd_request req;
+
+	for (t->err = -MAX_ERRNO; t->err < 0; t->err += 5) {
+		uffd_init_resolve(&req, &t->vma, UFFD_TEST_INDEX, 1, NULL);
+		KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req),
+				t->err);
+		KUNIT_EXPECT_EQ(test, uffd_present(&t->vma, 0), t->err);
+	}
+}
+
+static void uffd_test_present(struct kunit *test)
+{
+	struct uffd_test *t = test->priv;
+	struct folio *folio = t->folio;
+
+	KUNIT_EXPECT_EQ(test, uffd_present(&t->vma, UFFD_TEST_INDEX), 0);
+	t->folio = NULL;
+	KUNIT_EXPECT_EQ(test, uffd_present(&t->vma, UFFD_TEST_INDEX), -ENOENT);
+	t->folio = folio;
+}
+
+/* What is in the page cache is taken back by its type; the rest is just put. */
+static void uffd_test_undo(struct kunit *test)
+{
+	struct uffd_test *t = test->priv;
+
+	folio_get(t->folio);
+	folio_lock(t->folio);
+	uffd_undo(uffd_test_request, &t->vma, t->folio);
+	KUNIT_EXPECT_EQ(test, t->undone, 1);
+
+	t->folio->mapping = NULL;
+	folio_get(t->folio);
+	folio_lock(t->folio);
+	uffd_undo(uffd_anon_request, &t->vma, t->folio);
+	KUNIT_EXPECT_EQ(test, t->undone, 1);
+}
+
+/*
+ * The request itself
+ */
+
+/* Nothing that was in the request before shows through. */
+static void uffd_test_init_resolve(struct kunit *test)
+{
+	struct uffd_test *t = test->priv;
+	struct uffd_source source = {};
+	struct uffd_request req;
+
+	memset(&req, 0xff, sizeof(req));
+	uffd_init_resolve(&req, &t->vma, 5, 3, &source);
+	KUNIT_EXPECT_EQ(test, req.kind, UFFD_REQ_FAULT_RESOLVE);
+	KUNIT_EXPECT_PTR_EQ(test, req.vma, &t->vma);
+	KUNIT_EXPECT_PTR_EQ(test, req.resolve.inode, &t->inode);
+	KUNIT_EXPECT_EQ(test, req.resolve.index, 5);
+	KUNIT_EXPECT_EQ(test, req.resolve.nr_pages, 3);
+	KUNIT_EXPECT_EQ(test, req.resolve.mode, UFFD_RESOLVE_MISSING);
+	KUNIT_EXPECT_PTR_EQ(test, req.resolve.source, &source);
+	KUNIT_EXPECT_EQ(test, folio_batch_count(&req.resolve.folios), 0);
+	KUNIT_EXPECT_FALSE(test, req.resolve.major);
+
+	memset(&req, 0xff, sizeof(req));
+	t->vma.vm_file = NULL;
+	uffd_init_resolve(&req, &t->vma, 0, 1, NULL);
+	KUNIT_EXPECT_NULL(test, req.resolve.inode);
+	KUNIT_EXPECT_EQ(test, req.resolve.mode, UFFD_RESOLVE_MINOR);
+	KUNIT_EXPECT_NULL(test, req.resolve.source);
+}
+
+/* Anonymous memory answers by the same rules. */
+static void uffd_test_anon(struct kunit *test)
+{
+	struct uffd_test *t = test->priv;
+	struct uffd_request req;
+
+	t->vma.vm_ops = NULL;
+	KUNIT_EXPECT_TRUE(test, uffd_handler(&t->vma) == uffd_anon_request);
+	KUNIT_EXPECT_TRUE(test, vma_can_userfault(&t->vma, VM_UFFD_MISSING |
+						  VM_UFFD_WP, false));
+	KUNIT_EXPECT_FALSE(test, vma_can_userfault(&t->vma, VM_UFFD_MINOR, false));
+
+	/* There is nothing to find, and no cache to take a page back from. */
+	uffd_init_resolve(&req, &t->vma, 0, 1, NULL);
+	KUNIT_EXPECT_EQ(test, uffd_anon_request(&req), -EINVAL);
+	req.kind = UFFD_REQ_GET_PRESENT;
+	KUNIT_EXPECT_EQ(test, uffd_anon_request(&req), -EOPNOTSUPP);
+	req.kind = UFFD_REQ_FAULT_UNDO;
+	KUNIT_EXPECT_EQ(test, uffd_anon_request(&req), -EOPNOTSUPP);
+	req.kind = UFFD_REQ_FAULT_UNDO + 1;
+	KUNIT_EXPECT_EQ(test, uffd_anon_request(&req), -EOPNOTSUPP);
+}
+
+static void uffd_test_fill_zeroes(struct kunit *test)
+{
+	struct uffd_test *t = test->priv;
+	struct uffd_source source = {};
+	struct uffd_request req;
+	struct folio *folio = folio_alloc(GFP_KERNEL, 0);
+
+	KUNIT_ASSERT_NOT_NULL(test, folio);
+	memset(folio_address(folio), 0xff, PAGE_SIZE);
+	uffd_init_resolve(&req, &t->vma, UFFD_TEST_INDEX, 1, &source);
+	KUNIT_EXPECT_EQ(test, userfaultfd_fill_folio(&req, folio,
+						     UFFD_TEST_INDEX), 0);
+	KUNIT_EXPECT_TRUE(test, folio_test_uptodate(folio));
+	KUNIT_EXPECT_NULL(test, memchr_inv(folio_address(folio), 0, PAGE_SIZE));
+	folio_put(folio);
+}
+
+static struct kunit_case uffd_test_cases[] = {
+	KUNIT_CASE(uffd_test_sane),
+	KUNIT_CASE(uffd_test_modes),
+	KUNIT_CASE(uffd_test_refused),
+	KUNIT_CASE(uffd_test_no_handler),
+	KUNIT_CASE(uffd_test_no_answer),
+	KUNIT_CASE(uffd_test_ioctls),
+	KUNIT_CASE(uffd_test_flaws),
+	KUNIT_CASE(uffd_test_large),
+	KUNIT_CASE(uffd_test_resolve),
+	KUNIT_CASE(uffd_test_poisoned),
+	KUNIT_CASE(uffd_test_errno),
+	KUNIT_CASE(uffd_test_present),
+	KUNIT_CASE(uffd_test_undo),
+	KUNIT_CASE(uffd_test_init_resolve),
+	KUNIT_CASE(uffd_test_anon),
+	KUNIT_CASE(uffd_test_fill_zeroes),
+	{}
+};
+
+static struct kunit_suite uffd_test_suite = {
+	.name = "userfaultfd",
+	.init = uffd_test_init,
+	.exit = uffd_test_exit,
+	.test_cases = uffd_test_cases,
+};
+
+kunit_test_suite(uffd_test_suite);
+
+MODULE_DESCRIPTION("Tests of the rules of vm_ops->userfaultfd_request()");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,754 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Faults that userfaultfd once had, each with its neighbours: what must have
+ * changed, and beside it what must have stayed as it was.
+ *
+ *   droppable_*	memory that the kernel may drop cannot be registered
+ *   owner_*		only the userfaultfd that armed a mapping disarms it
+ *   change_*		fills go on after an mremap() or a brk() that failed
+ *   modes_*		registering again leaves exactly the requested modes
+ */
+#define _GNU_SOURCE
+#include <ctype.h>
+#include <sys/resource.h>
+
+#include "../kselftest_harness.h"
+#include "uffd-lab.h"
+
+#ifndef MAP_DROPPABLE
+#define MAP_DROPPABLE	0x08
+#endif
+#ifndef __NR_memfd_secret
+#define __NR_memfd_secret	447
+#endif
+#ifndef __NR_mseal
+#define __NR_mseal	462
+#endif
+
+#define PAGES		4
+#define TOUCH_MS	5000	/* an access that nobody delays takes less */
+#define WP_ON		UFFDIO_WRITEPROTECT_MODE_WP
+#define IOCTL_WP	_BITULL(_UFFDIO_WRITEPROTECT)
+
+/* The modes that the mapping of @addr is armed with, as smaps shows them */
+static int armed_modes(const void *addr)
+{
+	unsigned long from, to;
+	bool here = false;
+	char line[512];
+	int modes = -ENOENT;
+	FILE *f;
+
+	f = fopen("/proc/self/smaps", "re");
+	if (!f)
+		return -errno;
+	while (fgets(line, sizeof(line), f)) {
+		if (!isupper(line[0]) &&
+		    sscanf(line, "%lx-%lx", &from, &to) == 2)
+			here = (uintptr_t)addr >= from && (uintptr_t)addr < to;
+		if (!here || strncmp(line, "VmFlags:", 8))
+			continue;
+		modes = 0;
+		if (strstr(line, " um"))
+			modes |= LAB_MISSING;
+		if (strstr(line, " uw"))
+			modes |= LAB_WP;
+		if (strstr(line, " ui"))
+			modes |= LAB_MINOR;
+		break;
+	}
+	fclose(f);
+	return modes;
+}
+
+static bool entry_wp(const void *addr)
+{
+	return lab_pagemap(addr) & LAB_PM_UFFD_WP;
+}
+
+/* What an access ended with: 0 it was made, 1 it was reported in @msg */
+static int touch_or_msg(int uffd, struct lab_touch *t, struct uffd_msg *msg)
+{
+	__u64 end = lab_now_ms() + TOUCH_MS;
+	int err;
+
+	do {
+		if (!lab_touch_wait(t, 5))
+			return 0;
+		err = lab_read_msg(uffd, msg, 0);
+		if (!err)
+			return 1;
+		if (err != -ETIMEDOUT)
+			return err;
+	} while (lab_now_ms() < end);
+	return -ETIMEDOUT;
+}
+
+static void *anon_pages(size_t pages, int flags)
+{
+	return mmap(NULL, pages * LAB_PAGE, PROT_READ | PROT_WRITE,
+		    MAP_ANONYMOUS | flags, -1, 0);
+}
+
+/* MAP_DROPPABLE: the mapping is tested, not the modes */
+
+FIXTURE(droppable)
+{
+	int uffd;
+	char *area;	/* PAGES of anonymous memory, the last two droppable */
+	char *drop;
+};
+
+FIXTURE_VARIANT(droppable)
+{
+	__u64 features;
+};
+
+FIXTURE_VARIANT_ADD(droppable, sync)
+{
+	.features = 0,
+};
+
+FIXTURE_VARIANT_ADD(droppable, wp_async)
+{
+	.features = UFFD_FEATURE_WP_ASYNC,
+};
+
+FIXTURE_SETUP(droppable)
+{
+	void *p;
+
+	self->uffd = lab_uffd_open(variant->features);
+	ASSERT_GE(self->uffd, 0);
+	self->area = anon_pages(PAGES, MAP_PRIVATE);
+	ASSERT_NE(MAP_FAILED, self->area);
+	self->drop = self->area + 2 * LAB_PAGE;
+	p = mmap(self->drop, 2 * LAB_PAGE, PROT_READ | PROT_WRITE,
+		 MAP_ANONYMOUS | MAP_FIXED | MAP_DROPPABLE, -1, 0);
+	if (p == MAP_FAILED && errno == EOPNOTSUPP)
+		SKIP(return, "no MAP_DROPPABLE on this architecture");
+	ASSERT_EQ(self->drop, p);
+}
+
+FIXTURE_TEARDOWN(droppable)
+{
+	munmap(self->area, PAGES * LAB_PAGE);
+	close(self->uffd);
+}
+
+TEST_F(droppable, refused_in_every_mode)
+{
+	int modes;
+
+	for (modes = 1; modes <= (LAB_MISSING | LAB_WP | LAB_MINOR); modes++) {
+		EXPECT_EQ(-EINVAL, lab_register(self->uffd, self->drop,
+						2 * LAB_PAGE, modes, NULL)) {
+			TH_LOG("modes %d", modes);
+		}
+		EXPECT_EQ(0, armed_modes(self->drop));
+		lab_unregister(self->uffd, self->drop, 2 * LAB_PAGE);
+	}
+}
+
+TEST_F(droppable, refused_inside_a_range)
+{
+	EXPECT_EQ(-EINVAL, lab_register(self->uffd, self->area,
+					PAGES * LAB_PAGE, LAB_WP, NULL));
+	EXPECT_EQ(0, armed_modes(self->area));
+	EXPECT_EQ(0, armed_modes(self->drop));
+}
+
+/* As for every mapping that cannot be registered */
+TEST_F(droppable, unregister_refused)
+{
+	EXPECT_EQ(-EINVAL, lab_unregister(self->uffd, self->drop, LAB_PAGE));
+	EXPECT_EQ(0, lab_unregister(self->uffd, self->area, LAB_PAGE));
+}
+
+/* Nothing makes armed memory droppable, nor arms what is droppable. */
+TEST_F(droppable, replaces_armed_memory)
+{
+	void *p;
+
+	ASSERT_EQ(0, lab_register(self->uffd, self->area, 2 * LAB_PAGE,
+				  LAB_WP, NULL));
+	p = mmap(self->area + LAB_PAGE, LAB_PAGE, PROT_READ | PROT_WRITE,
+		 MAP_ANONYMOUS | MAP_FIXED | MAP_DROPPABLE, -1, 0);
+	ASSERT_EQ(self->area + LAB_PAGE, p);
+	EXPECT_EQ(LAB_WP, armed_modes(self->area));
+	EXPECT_EQ(0, armed_modes(self->area + LAB_PAGE));
+	/* a mapping that grows next to it does not swallow it either */
+	EXPECT_EQ(-EINVAL, lab_register(self->uffd, self->area, 2 * LAB_PAGE,
+					LAB_WP, NULL));
+	EXPECT_EQ(0, armed_modes(self->area + LAB_PAGE));
+}
+
+TEST_F(droppable, other_memory_accepted)
+{
+	int modes;
+
+	for (modes = 1; modes <= (LAB_MISSING | LAB_WP); modes++) {
+		EXPECT_EQ(0, lab_register(self->uffd, self->area,
+					  2 * LAB_PAGE, modes, NULL));
+		EXPECT_EQ(modes, armed_modes(self->area));
+		EXPECT_EQ(0, lab_unregister(self->uffd, self->area,
+					    2 * LAB_PAGE));
+	}
+}
+
+/* Memory that userfaultfd cannot fill: WP alone, and only if WP_ASYNC */
+TEST_F(droppable, secret_memory_as_before)
+{
+	char *p;
+	int fd;
+
+	fd = syscall(__NR_memfd_secret, O_CLOEXEC);
+	if (fd < 0)
+		SKIP(return, "memfd_secret(): %s", strerror(errno));
+	ASSERT_EQ(0, ftruncate(fd, LAB_PAGE));
+	p = mmap(NULL, LAB_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, p);
+	EXPECT_EQ(variant->features ? 0 : -EINVAL,
+		  lab_register(self->uffd, p, LAB_PAGE, LAB_WP, NULL));
+	EXPECT_EQ(-EINVAL, lab_register(self->uffd, p, LAB_PAGE,
+					LAB_WP | LAB_MISSING, NULL));
+	munmap(p, LAB_PAGE);
+	close(fd);
+}
+
+/* The kinds of memory that the other faults are tried on */
+
+FIXTURE(memory)
+{
+	struct lab_mem m;
+	char *src;	/* PAGES granules to copy from */
+	int uffd;
+	int other;	/* a second userfaultfd */
+};
+
+FIXTURE_VARIANT(memory)
+{
+	const struct lab_type *type;
+};
+
+FIXTURE_VARIANT_ADD(memory, anon)
+{
+	.type = &lab_anon,
+};
+
+FIXTURE_VARIANT_ADD(memory, memfd_shared)
+{
+	.type = &lab_memfd_shared,
+};
+
+FIXTURE_VARIANT_ADD(memory, memfd_private)
+{
+	.type = &lab_memfd_private,
+};
+
+FIXTURE_VARIANT_ADD(memory, hugetlb_shared)
+{
+	.type = &lab_hugetlb_shared,
+};
+
+FIXTURE_VARIANT_ADD(memory, hugetlb_private)
+{
+	.type = &lab_hugetlb_private,
+};
+
+FIXTURE_SETUP(memory)
+{
+	int err;
+
+	lab_catch_signals();
+	self->uffd = lab_uffd_open(UFFD_FEATURE_PAGEFAULT_FLAG_WP |
+				   UFFD_FEATURE_WP_HUGETLBFS_SHMEM |
+				   UFFD_FEATURE_WP_UNPOPULATED);
+	ASSERT_GE(self->uffd, 0);
+	self->other = lab_uffd_open(UFFD_FEATURE_PAGEFAULT_FLAG_WP);
+	ASSERT_GE(self->other, 0);
+	err = lab_mem_make(&self->m, variant->type, PAGES);
+	if (err == -ENOMEM && variant->type->flags & LAB_T_HUGETLB)
+		SKIP(return, "too few huge pages in the pool");
+	ASSERT_EQ(0, err);
+	self->src = mmap(NULL, self->m.len, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, self->src);
+	lab_fill(self->src, self->m.len, 1);
+}
+
+FIXTURE_TEARDOWN(memory)
+{
+	/* whoever still waits for a fault goes on now */
+	close(self->uffd);
+	close(self->other);
+	if (self->src)
+		munmap(self->src, self->m.len);
+	lab_mem_drop(&self->m);
+}
+
+/* UNREGISTER: only by the owner */
+
+TEST_F(memory, owner_alone_unregisters)
+{
+	struct lab_mem *m = &self->m;
+	static struct lab_touch touch;
+	struct uffd_msg msg;
+
+	ASSERT_EQ(0, lab_register(self->uffd, m->area, m->len,
+				  LAB_MISSING | LAB_WP, NULL));
+	ASSERT_EQ(0, lab_copy(self->uffd, m->area, self->src, m->page,
+			      UFFDIO_COPY_MODE_WP, NULL));
+
+	EXPECT_EQ(-EINVAL, lab_unregister(self->other, m->area, m->len));
+	EXPECT_EQ(-EINVAL, lab_unregister(self->other, m->area + m->page,
+					  m->page));
+	EXPECT_EQ(LAB_MISSING | LAB_WP, armed_modes(m->area));
+	EXPECT_EQ(LAB_MISSING | LAB_WP, armed_modes(m->area + m->page));
+	EXPECT_TRUE(entry_wp(m->area));
+
+	/* its handler still hears of the faults */
+	ASSERT_EQ(0, lab_touch_start(&touch, m->area + m->page, false, 0));
+	EXPECT_EQ(1, touch_or_msg(self->uffd, &touch, &msg));
+	EXPECT_EQ(0, lab_copy(self->uffd, m->area + m->page,
+			      self->src + m->page, m->page, 0, NULL));
+	EXPECT_EQ(0, lab_touch_wait(&touch, LAB_DEADLINE_MS));
+
+	EXPECT_EQ(0, lab_unregister(self->uffd, m->area, m->len));
+	EXPECT_EQ(0, armed_modes(m->area));
+	EXPECT_FALSE(entry_wp(m->area));
+}
+
+/* One foreign mapping in the range, and nothing at all is changed. */
+TEST_F(memory, owner_refusal_changes_nothing)
+{
+	struct lab_mem *m = &self->m;
+
+	ASSERT_EQ(0, lab_register(self->other, m->area, 2 * m->page,
+				  LAB_WP, NULL));
+	ASSERT_EQ(0, lab_register(self->uffd, m->area + 2 * m->page, m->page,
+				  LAB_MISSING, NULL));
+
+	EXPECT_EQ(-EINVAL, lab_unregister(self->other, m->area, m->len));
+	EXPECT_EQ(LAB_WP, armed_modes(m->area));
+	EXPECT_EQ(LAB_MISSING, armed_modes(m->area + 2 * m->page));
+
+	EXPECT_EQ(-EINVAL, lab_unregister(self->uffd, m->area, m->len));
+	EXPECT_EQ(LAB_WP, armed_modes(m->area));
+	EXPECT_EQ(LAB_MISSING, armed_modes(m->area + 2 * m->page));
+
+	/* REGISTER always refused, and with its own errno */
+	EXPECT_EQ(-EBUSY, lab_register(self->uffd, m->area, m->len,
+				       LAB_WP, NULL));
+}
+
+TEST_F(memory, owner_unregisters_what_is_not_armed)
+{
+	struct lab_mem *m = &self->m;
+
+	EXPECT_EQ(0, lab_unregister(self->uffd, m->area, m->len));
+	ASSERT_EQ(0, lab_register(self->uffd, m->area + m->page, m->page,
+				  LAB_MISSING, NULL));
+	EXPECT_EQ(0, lab_unregister(self->other, m->area, m->page));
+	EXPECT_EQ(LAB_MISSING, armed_modes(m->area + m->page));
+	EXPECT_EQ(0, lab_unregister(self->uffd, m->area, m->len));
+	EXPECT_EQ(0, armed_modes(m->area + m->page));
+	EXPECT_EQ(0, lab_unregister(self->uffd, m->area, m->len));
+
+	/* and then it is free for the other */
+	EXPECT_EQ(0, lab_register(self->other, m->area, m->len,
+				  LAB_MISSING, NULL));
+	EXPECT_EQ(0, lab_unregister(self->other, m->area, m->len));
+}
+
+/* REGISTER again: exactly the requested modes */
+
+TEST_F(memory, modes_drop_wp)
+{
+	struct lab_mem *m = &self->m;
+	char *hole = m->area + 3 * m->page;
+	static struct lab_touch touch;
+	struct uffd_msg msg;
+	__u64 ioctls;
+
+	ASSERT_EQ(0, lab_register(self->uffd, m->area, m->len,
+				  LAB_MISSING | LAB_WP, &ioctls));
+	EXPECT_EQ(IOCTL_WP, ioctls & IOCTL_WP);
+	ASSERT_EQ(0, lab_copy(self->uffd, m->area, self->src, 3 * m->page,
+			      0, NULL));
+	ASSERT_EQ(0, lab_writeprotect(self->uffd, m->area, m->len, WP_ON));
+	ASSERT_TRUE(entry_wp(m->area));
+	/* where there is swap, an entry of it carries the protection too */
+	if (!lab_is_hugetlb(m))
+		madvise(m->area + 2 * m->page, m->page, MADV_PAGEOUT);
+
+	ASSERT_EQ(0, lab_register(self->uffd, m->area, m->len,
+				  LAB_MISSING, &ioctls));
+	EXPECT_EQ(0, ioctls & IOCTL_WP);
+	EXPECT_EQ(LAB_MISSING, armed_modes(m->area));
+	EXPECT_FALSE(entry_wp(m->area));
+	EXPECT_FALSE(entry_wp(m->area + 2 * m->page));
+	EXPECT_FALSE(entry_wp(hole));
+	EXPECT_EQ(-ENOENT, lab_writeprotect(self->uffd, m->area, m->page, 0));
+
+	ASSERT_EQ(0, lab_touch_start(&touch, m->area, true, 'x'));
+	ASSERT_EQ(0, touch_or_msg(self->uffd, &touch, &msg));
+	EXPECT_EQ('x', m->area[0]);
+	EXPECT_EQ(self->src[2 * m->page + 1], m->area[2 * m->page + 1]);
+
+	/* MISSING was asked for again, and works */
+	ASSERT_EQ(0, lab_touch_start(&touch, hole, true, 'y'));
+	ASSERT_EQ(1, touch_or_msg(self->uffd, &touch, &msg));
+	EXPECT_EQ(UFFD_PAGEFAULT_FLAG_WRITE, msg.arg.pagefault.flags);
+	EXPECT_EQ(0, lab_copy(self->uffd, hole, self->src, m->page, 0, NULL));
+	EXPECT_EQ(0, lab_touch_wait(&touch, LAB_DEADLINE_MS));
+}
+
+/* The protection ends where the range does. */
+TEST_F(memory, modes_drop_wp_of_a_part)
+{
+	struct lab_mem *m = &self->m;
+	char *part = m->area + m->page;
+	static struct lab_touch touch;
+	struct uffd_msg msg;
+	int i;
+
+	ASSERT_EQ(0, lab_register(self->uffd, m->area, m->len,
+				  LAB_MISSING | LAB_WP, NULL));
+	ASSERT_EQ(0, lab_copy(self->uffd, m->area, self->src, m->len,
+			      UFFDIO_COPY_MODE_WP, NULL));
+	ASSERT_EQ(0, lab_register(self->uffd, part, m->page,
+				  LAB_MISSING, NULL));
+
+	for (i = 0; i < PAGES; i++) {
+		char *p = m->area + i * m->page;
+
+		EXPECT_EQ(p == part ? LAB_MISSING : LAB_MISSING | LAB_WP,
+			  armed_modes(p));
+		EXPECT_EQ(p != part, entry_wp(p));
+	}
+	ASSERT_EQ(0, lab_touch_start(&touch, part, true, 'x'));
+	ASSERT_EQ(0, touch_or_msg(self->uffd, &touch, &msg));
+
+	ASSERT_EQ(0, lab_touch_start(&touch, m->area, true, 'x'));
+	ASSERT_EQ(1, touch_or_msg(self->uffd, &touch, &msg));
+	EXPECT_EQ(UFFD_PAGEFAULT_FLAG_WP | UFFD_PAGEFAULT_FLAG_WRITE,
+		  msg.arg.pagefault.flags);
+	EXPECT_EQ(0, lab_writeprotect(self->uffd, m->area, m->page, 0));
+	EXPECT_EQ(0, lab_touch_wait(&touch, LAB_DEADLINE_MS));
+
+	/* the mappings become one again, and part by part disarmed */
+	EXPECT_EQ(0, lab_register(self->uffd, m->area, m->len,
+				  LAB_MISSING, NULL));
+	for (i = 0; i < PAGES; i++) {
+		EXPECT_EQ(LAB_MISSING, armed_modes(m->area + i * m->page));
+		EXPECT_FALSE(entry_wp(m->area + i * m->page));
+	}
+}
+
+/* A page that nobody protected since must not come back protected. */
+TEST_F(memory, modes_wp_gone_and_back)
+{
+	struct lab_mem *m = &self->m;
+	static struct lab_touch touch;
+	struct uffd_msg msg;
+
+	ASSERT_EQ(0, lab_register(self->uffd, m->area, m->len, LAB_WP, NULL));
+	m->area[0] = 'a';
+	ASSERT_EQ(0, lab_writeprotect(self->uffd, m->area, m->len, WP_ON));
+	ASSERT_EQ(0, lab_register(self->uffd, m->area, m->len,
+				  LAB_MISSING, NULL));
+	EXPECT_EQ(LAB_MISSING, armed_modes(m->area));
+	EXPECT_FALSE(entry_wp(m->area));
+	ASSERT_EQ(0, lab_register(self->uffd, m->area, m->len,
+				  LAB_MISSING | LAB_WP, NULL));
+	EXPECT_FALSE(entry_wp(m->area));
+	ASSERT_EQ(0, lab_touch_start(&touch, m->area, true, 'x'));
+	EXPECT_EQ(0, touch_or_msg(self->uffd, &touch, &msg));
+}
+
+/* Who waits for what is no longer asked for must not wait for ever. */
+TEST_F(memory, modes_drop_wp_wakes)
+{
+	struct lab_mem *m = &self->m;
+	static struct lab_touch touch;
+	struct uffd_msg msg;
+
+	ASSERT_EQ(0, lab_register(self->uffd, m->area, m->len,
+				  LAB_MISSING | LAB_WP, NULL));
+	ASSERT_EQ(0, lab_copy(self->uffd, m->area, self->src, m->page,
+			      UFFDIO_COPY_MODE_WP, NULL));
+	ASSERT_EQ(0, lab_touch_start(&touch, m->area, true, 'x'));
+	ASSERT_EQ(1, touch_or_msg(self->uffd, &touch, &msg));
+	ASSERT_EQ(0, lab_register(self->uffd, m->area, m->len,
+				  LAB_MISSING, NULL));
+	ASSERT_EQ(0, touch_or_msg(self->uffd, &touch, &msg));
+	EXPECT_EQ('x', m->area[0]);
+}
+
+TEST_F(memory, modes_drop_missing)
+{
+	struct lab_mem *m = &self->m;
+	static struct lab_touch touch;
+	struct uffd_msg msg;
+
+	ASSERT_EQ(0, lab_register(self->uffd, m->area, m->len,
+				  LAB_MISSING | LAB_WP, NULL));
+	ASSERT_EQ(0, lab_copy(self->uffd, m->area, self->src, m->page,
+			      UFFDIO_COPY_MODE_WP, NULL));
+	ASSERT_EQ(0, lab_register(self->uffd, m->area, m->len, LAB_WP, NULL));
+	EXPECT_EQ(LAB_WP, armed_modes(m->area));
+	EXPECT_TRUE(entry_wp(m->area));
+	ASSERT_EQ(0, lab_touch_start(&touch, m->area + m->page, false, 0));
+	EXPECT_EQ(0, touch_or_msg(self->uffd, &touch, &msg));
+	EXPECT_EQ(0, touch.value);
+}
+
+TEST_F(memory, modes_drop_minor)
+{
+	struct lab_mem *m = &self->m;
+	static struct lab_touch touch;
+	struct uffd_msg msg;
+
+	if (!lab_is_file(m)) {
+		EXPECT_EQ(-EINVAL, lab_register(self->uffd, m->area, m->len,
+						LAB_MINOR, NULL));
+		return;
+	}
+	lab_fill(m->alias, m->len, 1);
+	ASSERT_EQ(0, lab_register(self->uffd, m->area, m->len,
+				  LAB_MISSING | LAB_MINOR, NULL));
+	ASSERT_EQ(0, lab_touch_start(&touch, m->area, false, 0));
+	ASSERT_EQ(1, touch_or_msg(self->uffd, &touch, &msg));
+	EXPECT_EQ(UFFD_PAGEFAULT_FLAG_MINOR, msg.arg.pagefault.flags);
+
+	/* the one that waits goes on, and others do not begin to */
+	ASSERT_EQ(0, lab_register(self->uffd, m->area, m->len,
+				  LAB_MISSING, NULL));
+	EXPECT_EQ(LAB_MISSING, armed_modes(m->area));
+	ASSERT_EQ(0, touch_or_msg(self->uffd, &touch, &msg));
+	EXPECT_EQ(self->src[0], touch.value);
+	ASSERT_EQ(0, lab_touch_start(&touch, m->area + m->page, false, 0));
+	EXPECT_EQ(0, touch_or_msg(self->uffd, &touch, &msg));
+}
+
+/* Asking for the same, or for more, takes nothing away. */
+TEST_F(memory, modes_same_or_more)
+{
+	struct lab_mem *m = &self->m;
+
+	ASSERT_EQ(0, lab_register(self->uffd, m->area, m->len, LAB_WP, NULL));
+	m->area[0] = 'a';
+	ASSERT_EQ(0, lab_writeprotect(self->uffd, m->area, m->page, WP_ON));
+	EXPECT_EQ(0, lab_register(self->uffd, m->area, m->len, LAB_WP, NULL));
+	EXPECT_EQ(LAB_WP, armed_modes(m->area));
+	EXPECT_TRUE(entry_wp(m->area));
+	EXPECT_EQ(0, lab_register(self->uffd, m->area, m->len,
+				  LAB_MISSING | LAB_WP, NULL));
+	EXPECT_EQ(LAB_MISSING | LAB_WP, armed_modes(m->area));
+	EXPECT_TRUE(entry_wp(m->area));
+}
+
+/* A huge page of anonymous memory, and modes that change inside it */
+TEST(modes_drop_wp_in_a_huge_page)
+{
+	size_t pages = LAB_HUGE / LAB_PAGE, i;
+	char *part, *end;
+	struct lab_mem m;
+	int uffd;
+
+	uffd = lab_uffd_open(UFFD_FEATURE_PAGEFAULT_FLAG_WP);
+	ASSERT_GE(uffd, 0);
+	ASSERT_EQ(0, lab_mem_make(&m, &lab_anon, pages));
+	madvise(m.area, m.len, MADV_HUGEPAGE);
+	lab_fill(m.area, m.len, 3);
+
+	ASSERT_EQ(0, lab_register(uffd, m.area, m.len, LAB_MISSING | LAB_WP,
+				  NULL));
+	ASSERT_EQ(0, lab_writeprotect(uffd, m.area, m.len, WP_ON));
+	part = m.area + 100 * LAB_PAGE;
+	end = part + 7 * LAB_PAGE;
+	ASSERT_EQ(0, lab_register(uffd, part, end - part, LAB_MISSING, NULL));
+	for (i = 0; i < pages; i++) {
+		char *p = m.area + i * LAB_PAGE;
+
+		ASSERT_EQ(p < part || p >= end, entry_wp(p)) {
+			TH_LOG("page %zu", i);
+		}
+	}
+	ASSERT_EQ(0, lab_register(uffd, m.area, m.len, LAB_MISSING, NULL));
+	for (i = 0; i < pages; i++) {
+		ASSERT_FALSE(entry_wp(m.area + i * LAB_PAGE));
+		ASSERT_EQ(lab_word(3, i * LAB_PAGE / 8),
+			  *(__u64 *)(m.area + i * LAB_PAGE));
+	}
+	close(uffd);
+	lab_mem_drop(&m);
+}
+
+/* Changes of the address space that fail */
+
+FIXTURE(change)
+{
+	char *area;	/* PAGES of anonymous memory, armed with MISSING */
+	char *heap;	/* two pages that brk() added */
+	char *src;
+	int uffd;
+};
+
+static char *sys_brk(const void *to)
+{
+	return (char *)syscall(__NR_brk, to);
+}
+
+FIXTURE_SETUP(change)
+{
+	char *end;
+
+	self->uffd = lab_uffd_open(UFFD_FEATURE_EVENT_REMAP |
+				   UFFD_FEATURE_EVENT_UNMAP);
+	ASSERT_GE(self->uffd, 0);
+	self->src = anon_pages(1, MAP_PRIVATE);
+	self->area = anon_pages(PAGES, MAP_PRIVATE);
+	ASSERT_NE(MAP_FAILED, self->src);
+	ASSERT_NE(MAP_FAILED, self->area);
+	lab_fill(self->src, LAB_PAGE, 1);
+	ASSERT_EQ(0, lab_register(self->uffd, self->area, PAGES * LAB_PAGE,
+				  LAB_MISSING, NULL));
+
+	/* malloc() then has what it needs, and leaves brk() to the test */
+	free(malloc(64 << 10));
+	end = sys_brk(NULL);
+	self->heap = (char *)(((uintptr_t)end + LAB_PAGE - 1) & -LAB_PAGE);
+	end = self->heap + 2 * LAB_PAGE;
+	ASSERT_EQ(end, sys_brk(end));
+	ASSERT_EQ(0, lab_register(self->uffd, self->heap, LAB_PAGE,
+				  LAB_MISSING, NULL));
+}
+
+FIXTURE_TEARDOWN(change)
+{
+	/* first, so that no event waits for a reader */
+	close(self->uffd);
+}
+
+/* Nothing was reported, and no fill is held off. */
+#define EXPECT_FILLS_WORK(at) do {					\
+	char *_at = (at);						\
+	struct uffd_msg _msg;						\
+	EXPECT_EQ(-ETIMEDOUT, lab_read_msg(self->uffd, &_msg, 0));	\
+	EXPECT_EQ(0, lab_copy(self->uffd, _at, self->src, LAB_PAGE,	\
+			      0, NULL));				\
+	EXPECT_EQ(0, lab_zeropage(self->uffd, self->area + 3 * LAB_PAGE, \
+				  LAB_PAGE, 0, NULL));			\
+} while (0)
+
+TEST_F(change, brk_fails)
+{
+	char *end = self->heap + 2 * LAB_PAGE;
+
+	/* the armed page could go, the sealed one behind it cannot */
+	if (syscall(__NR_mseal, self->heap + LAB_PAGE, LAB_PAGE, 0UL))
+		SKIP(return, "no mseal(): %s", strerror(errno));
+	EXPECT_EQ(end, sys_brk(self->heap));
+	EXPECT_EQ(end, sys_brk(NULL));
+	EXPECT_EQ(LAB_MISSING, armed_modes(self->heap));
+	EXPECT_FILLS_WORK(self->heap);
+}
+
+struct shrink {
+	char *to;
+	char *got;
+};
+
+static void *shrink_brk(void *arg)
+{
+	struct shrink *s = arg;
+
+	s->got = sys_brk(s->to);
+	return NULL;
+}
+
+TEST_F(change, brk_succeeds)
+{
+	struct shrink s = { .to = self->heap };
+	struct uffd_msg msg;
+	pthread_t thread;
+
+	ASSERT_EQ(0, pthread_create(&thread, NULL, shrink_brk, &s));
+	ASSERT_EQ(0, lab_read_msg(self->uffd, &msg, LAB_DEADLINE_MS));
+	EXPECT_EQ(UFFD_EVENT_UNMAP, msg.event);
+	EXPECT_EQ((uintptr_t)self->heap, msg.arg.remove.start);
+	EXPECT_EQ((uintptr_t)self->heap + 2 * LAB_PAGE, msg.arg.remove.end);
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	EXPECT_EQ(self->heap, s.got);
+	EXPECT_FILLS_WORK(self->area);
+}
+
+TEST_F(change, mremap_fails)
+{
+	struct rlimit all, none = { 0, RLIM_INFINITY };
+	void *p;
+
+	/* no address space for the bigger mapping */
+	ASSERT_EQ(0, getrlimit(RLIMIT_AS, &all));
+	none.rlim_max = all.rlim_max;
+	ASSERT_EQ(0, setrlimit(RLIMIT_AS, &none));
+	p = mremap(self->area, PAGES * LAB_PAGE, 1024 * LAB_PAGE,
+		   MREMAP_MAYMOVE);
+	EXPECT_EQ(0, setrlimit(RLIMIT_AS, &all));
+	EXPECT_EQ(MAP_FAILED, p);
+	EXPECT_FILLS_WORK(self->area);
+
+	/* onto itself */
+	p = mremap(self->area, 2 * LAB_PAGE, 2 * LAB_PAGE,
+		   MREMAP_MAYMOVE | MREMAP_FIXED, self->area + LAB_PAGE);
+	EXPECT_EQ(MAP_FAILED, p);
+	EXPECT_EQ(0, lab_copy(self->uffd, self->area + LAB_PAGE, self->src,
+			      LAB_PAGE, 0, NULL));
+}
+
+struct move {
+	char *from;
+	char *to;
+};
+
+static void *move_area(void *arg)
+{
+	struct move *m = arg;
+
+	m->to = mremap(m->from, PAGES * LAB_PAGE, PAGES * LAB_PAGE,
+		       MREMAP_MAYMOVE | MREMAP_FIXED, m->to);
+	return NULL;
+}
+
+TEST_F(change, mremap_succeeds)
+{
+	struct move m = { .from = self->area };
+	bool remap = false, unmap = false;
+	struct uffd_msg msg;
+	pthread_t thread;
+	char *to;
+	int i;
+
+	to = anon_pages(PAGES, MAP_PRIVATE);
+	ASSERT_NE(MAP_FAILED, to);
+	m.to = to;
+	ASSERT_EQ(0, pthread_create(&thread, NULL, move_area, &m));
+	/* the new place is told, and that the old one is gone */
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, lab_read_msg(self->uffd, &msg, LAB_DEADLINE_MS));
+		if (msg.event == UFFD_EVENT_REMAP)
+			remap = msg.arg.remap.to == (uintptr_t)to;
+		if (msg.event == UFFD_EVENT_UNMAP)
+			unmap = msg.arg.remove.start == (uintptr_t)self->area;
+	}
+	EXPECT_TRUE(remap);
+	EXPECT_TRUE(unmap);
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	ASSERT_EQ(to, m.to);
+	self->area = to;
+	EXPECT_FILLS_WORK(self->area);
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,436 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * UFFDIO_COPY from a source that is not in memory. The kernel cannot wait for
+ * it with its locks held: it drops them, reads the source, takes the locks
+ * again, and by then everything may be different.
+ */
+#include "uffd-types.h"
+
+LAB_FIXTURE(mem);
+LAB_ALL_VARIANTS(mem);
+
+TEST_F(mem, never_touched)
+{
+	struct lab *l = &self->l;
+	__s64 done;
+
+	ASSERT_EQ(0, madvise(l->src, l->m.len, MADV_DONTNEED));
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_EQ(0, lab_copy(l->uffd, l->m.area, l->src, l->m.len, 0, &done));
+	EXPECT_EQ((__s64)l->m.len, done);
+	EXPECT_TRUE(lab_all(l->m.area, l->m.len, 0));
+}
+
+/* Here and there, in one call */
+TEST_F(mem, swapped_out)
+{
+	struct lab *l = &self->l;
+	unsigned int i;
+	__s64 done;
+	char *copy;
+
+	copy = mmap(NULL, l->m.len, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, copy);
+	memcpy(copy, l->src, l->m.len);
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	for (i = 1; i < PAGES; i += 2) {
+		ASSERT_EQ(0, swap_out(copy + i * l->m.page, LAB_PAGE,
+				      LAB_DEADLINE_MS));
+	}
+	EXPECT_EQ(0, lab_copy(l->uffd, l->m.area, copy, l->m.len, 0, &done));
+	EXPECT_EQ((__s64)l->m.len, done);
+	for (i = 0; i < PAGES; i++) {
+		EXPECT_TRUE(same_at(l, page_at(l, i), i));
+	}
+}
+
+TEST_F(mem, private_file)
+{
+	struct lab *l = &self->l;
+	int fd = lab_file_memfd(l->m.len);
+	unsigned int i;
+	char *copy;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ((ssize_t)l->m.len, pwrite(fd, l->src, l->m.len, 0));
+	copy = mmap(NULL, l->m.len, PROT_READ, MAP_PRIVATE, fd, 0);
+	ASSERT_NE(MAP_FAILED, copy);
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_EQ(0, lab_copy(l->uffd, l->m.area, copy, l->m.len, 0, NULL));
+	for (i = 0; i < PAGES; i++) {
+		EXPECT_TRUE(same_at(l, page_at(l, i), i));
+	}
+	close(fd);
+}
+
+/* Past the end of a file, poisoned */
+TEST_F(mem, bad_source)
+{
+	struct lab *l = &self->l;
+	int fd = lab_file_memfd(LAB_PAGE);
+	__s64 done;
+	char *bad;
+
+	ASSERT_LE(0, fd);
+	bad = mmap(NULL, 2 * l->m.page, PROT_READ, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, bad);
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_EQ(-EFAULT, lab_copy(l->uffd, page_at(l, 0), bad + l->m.page,
+				    l->m.page, 0, &done));
+	EXPECT_EQ(-EFAULT, done);
+	ASSERT_EQ(0, lab_poison(l->uffd, page_at(l, 1), l->m.page, 0, NULL));
+	EXPECT_EQ(-EFAULT, lab_copy(l->uffd, page_at(l, 0), page_at(l, 1),
+				    l->m.page, 0, &done));
+	EXPECT_EQ(-EFAULT, done);
+	close(fd);
+}
+
+/*
+ * The source is served by a second userfaultfd, so that a test can do what it
+ * likes while COPY waits: granule 2 of the area is to be filled from granule 2
+ * of @from.
+ */
+struct copier {
+	pthread_t thread;
+	struct lab *l;
+	char *from;
+	int from_uffd;
+	__u64 mode;
+	size_t len;
+	int ret;
+	__s64 done;
+};
+
+static void *copier_fn(void *arg)
+{
+	struct copier *c = arg;
+
+	c->ret = lab_copy(c->l->uffd, page_at(c->l, 2),
+			  c->from + 2 * c->l->m.page, c->len, c->mode,
+			  &c->done);
+	return NULL;
+}
+
+static int copier_start(struct copier *c, struct lab *l)
+{
+	struct uffd_msg msg;
+	int err;
+
+	c->l = l;
+	if (!c->len)
+		c->len = l->m.page;
+	c->from = mmap(NULL, l->m.len, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (c->from == MAP_FAILED)
+		return -errno;
+	c->from_uffd = lab_uffd_open(BASE_FEATURES);
+	if (c->from_uffd < 0)
+		return c->from_uffd;
+	err = lab_register(c->from_uffd, c->from, l->m.len, LAB_MISSING, NULL);
+	if (err)
+		return err;
+	err = pthread_create(&c->thread, NULL, copier_fn, c);
+	if (err)
+		return -err;
+	err = lab_read_msg(c->from_uffd, &msg, LAB_DEADLINE_MS);
+	if (err)
+		return err;
+	return msg.arg.pagefault.address ==
+	       (uintptr_t)c->from + 2 * l->m.page ? 0 : -EIO;
+}
+
+/* Serves the source and waits for COPY. */
+static int copier_end(struct copier *c)
+{
+	struct lab *l = c->l;
+	struct timespec ts;
+	int err;
+
+	err = lab_copy(c->from_uffd, c->from + 2 * l->m.page, src_at(l, 2),
+		       c->len, 0, NULL);
+	if (err)
+		return err;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	ts.tv_sec += LAB_DEADLINE_MS / 1000;
+	return -pthread_timedjoin_np(c->thread, NULL, &ts);
+}
+
+#define EXPECT_COPIED(c, err) do {					\
+	int __err = (err);						\
+	ASSERT_EQ(0, copier_end(c));					\
+	EXPECT_EQ(__err, (c)->ret);					\
+	EXPECT_EQ(__err ? __err : (__s64)(c)->len, (c)->done);		\
+} while (0)
+
+TEST_F(mem, served_by_another)
+{
+	struct lab *l = &self->l;
+	static struct copier c;
+	static struct lab_touch t;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_FAULT(l, &t, page_at(l, 2), false, 0, 0);
+	ASSERT_EQ(0, copier_start(&c, l));
+	EXPECT_BLOCKED(&t);
+	/* Nothing is locked meanwhile: other pages, other calls */
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 3), src_at(l, 3), l->m.page,
+			      0, NULL));
+	ASSERT_EQ(0, munmap(page_at(l, 7), l->m.page));
+	EXPECT_COPIED(&c, 0);
+	EXPECT_TOUCHED(&t, src_at(l, 2)[0]);
+	EXPECT_TRUE(same_at(l, page_at(l, 2), 2));
+}
+
+/* Both ends are served by the same userfaultfd. */
+TEST_F(mem, served_by_the_same)
+{
+	struct lab *l = &self->l;
+	static struct copier c;
+	struct uffd_msg msg = { 0 };
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	c.l = l;
+	c.len = l->m.page;
+	c.from = page_at(l, 1);		/* hence page 3 */
+	ASSERT_EQ(0, pthread_create(&c.thread, NULL, copier_fn, &c));
+	ASSERT_EQ(0, lab_read_msg(l->uffd, &msg, LAB_DEADLINE_MS));
+	EXPECT_EQ((__u64)(uintptr_t)page_at(l, 3), msg.arg.pagefault.address);
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 3), src_at(l, 3), l->m.page,
+			      0, NULL));
+	ASSERT_EQ(0, pthread_join(c.thread, NULL));
+	EXPECT_EQ(0, c.ret);
+	EXPECT_TRUE(same_at(l, page_at(l, 2), 3));
+}
+
+TEST_F(mem, unmapped_meanwhile)
+{
+	struct lab *l = &self->l;
+	static struct copier c;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	ASSERT_EQ(0, copier_start(&c, l));
+	ASSERT_EQ(0, munmap(page_at(l, 2), l->m.page));
+	EXPECT_COPIED(&c, -ENOENT);
+}
+
+TEST_F(mem, unregistered_meanwhile)
+{
+	struct lab *l = &self->l;
+	static struct copier c;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	ASSERT_EQ(0, copier_start(&c, l));
+	ASSERT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
+	EXPECT_COPIED(&c, -ENOENT);
+	EXPECT_ACCESS(page_at(l, 2), false, 0);
+}
+
+TEST_F(mem, other_memory_meanwhile)
+{
+	struct lab *l = &self->l;
+	static struct copier c;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	ASSERT_EQ(0, copier_start(&c, l));
+	ASSERT_EQ(page_at(l, 2), mmap(page_at(l, 2), l->m.page,
+				      PROT_READ | PROT_WRITE, MAP_PRIVATE |
+				      MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+	EXPECT_COPIED(&c, -ENOENT);
+	EXPECT_ACCESS(page_at(l, 2), false, 0);
+}
+
+/*
+ * Another file of the same kind, registered alike. Linux 6.12 looks at the
+ * registration only and fills what is there now; to say EAGAIN, as later
+ * kernels do, is right as well. In no case is the old file filled.
+ */
+TEST_F(mem, other_file_meanwhile)
+{
+	struct lab *l = &self->l;
+	int flags = lab_is_shared(&l->m) ? MAP_SHARED : MAP_PRIVATE;
+	static struct copier c;
+	int fd;
+
+	if (!variant->type->file)
+		return;
+	fd = variant->type->file(l->m.len);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	ASSERT_EQ(0, copier_start(&c, l));
+	ASSERT_EQ(l->m.area, mmap(l->m.area, l->m.len, PROT_READ | PROT_WRITE,
+				  flags | MAP_FIXED, fd, 0));
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	ASSERT_EQ(0, copier_end(&c));
+	EXPECT_EQ(0, lab_blocks(&l->m));
+	if (c.ret == -EAGAIN) {
+		EXPECT_EQ(-EAGAIN, c.done);
+		EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 2), src_at(l, 2),
+				      l->m.page, 0, NULL));
+	} else {
+		EXPECT_EQ(0, c.ret);
+		EXPECT_EQ((__s64)l->m.page, c.done);
+	}
+	EXPECT_TRUE(same_at(l, page_at(l, 2), 2));
+	close(fd);
+}
+
+TEST_F(mem, filled_meanwhile)
+{
+	struct lab *l = &self->l;
+	static struct copier c;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	ASSERT_EQ(0, copier_start(&c, l));
+	ASSERT_EQ(0, lab_copy(l->uffd, page_at(l, 2), src_at(l, 5), l->m.page,
+			      0, NULL));
+	EXPECT_COPIED(&c, -EEXIST);
+	EXPECT_TRUE(same_at(l, page_at(l, 2), 5));
+}
+
+static void *dontneed_fn(void *arg)
+{
+	const struct lab *l = arg;
+
+	madvise(page_at(l, 6), l->m.page, MADV_DONTNEED);
+	return NULL;
+}
+
+TEST_F(mem, event_meanwhile)
+{
+	struct lab *l = &self->l;
+	static struct copier c;
+	struct pollfd pfd;
+	struct uffd_msg msg;
+	pthread_t thread;
+
+	ASSERT_EQ(0, lab_reopen(l, BASE_FEATURES | UFFD_FEATURE_EVENT_REMOVE));
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	ASSERT_EQ(0, copier_start(&c, l));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, dontneed_fn, l));
+	pfd = (struct pollfd) { .fd = l->uffd, .events = POLLIN };
+	ASSERT_EQ(1, poll(&pfd, 1, LAB_DEADLINE_MS));
+	EXPECT_COPIED(&c, -EAGAIN);
+	EXPECT_EQ(0, lab_read_msg(l->uffd, &msg, LAB_DEADLINE_MS));
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 2), src_at(l, 2), l->m.page,
+			      0, NULL));
+}
+
+/* The source itself goes. */
+TEST_F(mem, source_unmapped_meanwhile)
+{
+	struct lab *l = &self->l;
+	static struct copier c;
+	struct timespec ts;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	ASSERT_EQ(0, copier_start(&c, l));
+	ASSERT_EQ(0, munmap(c.from, l->m.len));
+	ASSERT_EQ(0, lab_wake(c.from_uffd, c.from, l->m.len));
+	clock_gettime(CLOCK_REALTIME, &ts);
+	ts.tv_sec += LAB_DEADLINE_MS / 1000;
+	ASSERT_EQ(0, pthread_timedjoin_np(c.thread, NULL, &ts));
+	EXPECT_EQ(-EFAULT, c.ret);
+	EXPECT_EQ(-EFAULT, c.done);
+	/* And nothing was left behind. */
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 2), src_at(l, 2), l->m.page,
+			      0, NULL));
+	EXPECT_TRUE(same_at(l, page_at(l, 2), 2));
+}
+
+/* Part of the range is done when it happens. */
+TEST_F(mem, partial)
+{
+	struct lab *l = &self->l;
+	static struct copier c;
+	__s64 done;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	c.len = 3 * l->m.page;
+	ASSERT_EQ(0, copier_start(&c, l));
+	/* Granule 3 is taken now. */
+	ASSERT_EQ(0, lab_copy(l->uffd, page_at(l, 3), src_at(l, 5), l->m.page,
+			      0, NULL));
+	ASSERT_EQ(0, copier_end(&c));
+	EXPECT_EQ(-EAGAIN, c.ret);
+	EXPECT_EQ((__s64)l->m.page, c.done);
+	EXPECT_TRUE(same_at(l, page_at(l, 2), 2));
+	EXPECT_TRUE(same_at(l, page_at(l, 3), 5));
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 4), src_at(l, 4), l->m.page,
+			      0, &done));
+}
+
+LAB_FIXTURE(base);
+LAB_VARIANT(base, anon);
+LAB_SHMEM_VARIANTS(base);
+
+/*
+ * EINVAL, or EAGAIN from a kernel that compares with what it saw before. Not
+ * for hugetlb, where Linux 6.12 does not look again and protects the page.
+ */
+TEST_F(base, wp_gone_meanwhile)
+{
+	struct lab *l = &self->l;
+	static struct copier c = { .mode = UFFDIO_COPY_MODE_WP };
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
+				  LAB_MISSING | LAB_WP, NULL));
+	ASSERT_EQ(0, copier_start(&c, l));
+	ASSERT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	ASSERT_EQ(0, copier_end(&c));
+	EXPECT_TRUE(c.ret == -EINVAL || c.ret == -EAGAIN);
+	EXPECT_EQ(c.ret, c.done);
+	EXPECT_FALSE(lab_pm(page_at(l, 2), LAB_PM_PRESENT));
+}
+
+LAB_FIXTURE(shmem);
+LAB_SHMEM_VARIANTS(shmem);
+
+TEST_F(shmem, truncated_meanwhile)
+{
+	struct lab *l = &self->l;
+	static struct copier c;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	ASSERT_EQ(0, copier_start(&c, l));
+	ASSERT_EQ(0, ftruncate(l->m.fd, 2 * l->m.page));
+	EXPECT_COPIED(&c, -EFAULT);
+	EXPECT_EQ(0, lab_blocks(&l->m));
+}
+
+/* Present in the file by the time: a shared fill sees it, a private not. */
+TEST_F(shmem, written_meanwhile)
+{
+	struct lab *l = &self->l;
+	static struct copier c;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	ASSERT_EQ(0, copier_start(&c, l));
+	memcpy(alias_at(l, 2), src_at(l, 5), l->m.page);
+	EXPECT_COPIED(&c, lab_is_shared(&l->m) ? -EEXIST : 0);
+	EXPECT_TRUE(same_at(l, page_at(l, 2), lab_is_shared(&l->m) ? 5 : 2));
+	EXPECT_TRUE(same_at(l, alias_at(l, 2), 5));
+	EXPECT_EQ((long)(l->m.page / 512), lab_blocks(&l->m));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,902 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What userfaultfd does for each kind of memory: registration, the faults it
+ * reports, and what each ioctl puts into memory. The errors are in
+ * uffd-types-errno.c, write protection in uffd-types-wp.c, changing mappings
+ * and files in uffd-types-life.c, files, huge pages and accounting in
+ * uffd-types-file.c.
+ */
+#include "uffd-types.h"
+
+#define BIT_OF(ioctl)	(1ULL << (ioctl))
+
+/* Every kind of memory */
+
+LAB_FIXTURE(mem);
+LAB_ALL_VARIANTS(mem);
+
+/*
+ * The mask names COPY, POISON and WAKE whatever the mode, and MOVE also where
+ * it is never possible (shmem).
+ */
+static __u64 expected_ioctls(const struct lab_mem *m, __u64 mode)
+{
+	__u64 mask = BIT_OF(_UFFDIO_WAKE) | BIT_OF(_UFFDIO_COPY) |
+		     BIT_OF(_UFFDIO_POISON);
+
+	if (!lab_is_hugetlb(m))
+		mask |= BIT_OF(_UFFDIO_ZEROPAGE) | BIT_OF(_UFFDIO_MOVE);
+	if (mode & LAB_WP)
+		mask |= BIT_OF(_UFFDIO_WRITEPROTECT);
+	if (mode & LAB_MINOR)
+		mask |= BIT_OF(_UFFDIO_CONTINUE);
+	return mask;
+}
+
+TEST_F(mem, register_every_mode)
+{
+	struct lab *l = &self->l;
+	__u64 mode, mask;
+
+	for (mode = 1; mode < 8; mode++) {
+		int want = (mode & LAB_MINOR) && !lab_is_file(&l->m) ?
+			   -EINVAL : 0;
+
+		mask = 0;
+		EXPECT_EQ(want, lab_register(l->uffd, l->m.area, l->m.len,
+					     mode, &mask))
+			TH_LOG("mode %llu", mode);
+		EXPECT_EQ(want ? 0ULL : expected_ioctls(&l->m, mode), mask)
+			TH_LOG("mode %llu", mode);
+		/* Also where nothing is registered */
+		EXPECT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
+		EXPECT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
+	}
+
+	/* Nothing is left: the kernel serves this. */
+	EXPECT_ACCESS(page_at(l, 0), false, 0);
+	EXPECT_ACCESS(page_at(l, 1), true, 1);
+	EXPECT_NO_MSG(l);
+}
+
+/* More modes than before, and others than before */
+TEST_F(mem, register_again)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t;
+	__u64 mask = 0;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_EQ(-ENOENT, lab_writeprotect(l->uffd, l->m.area, l->m.len,
+					    UFFDIO_WRITEPROTECT_MODE_WP));
+	EXPECT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
+				  LAB_MISSING | LAB_WP, &mask));
+	EXPECT_EQ(expected_ioctls(&l->m, LAB_MISSING | LAB_WP), mask);
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 0), src_at(l, 0), l->m.page,
+			      UFFDIO_COPY_MODE_WP, NULL));
+	EXPECT_FAULT(l, &t, page_at(l, 0), true, 7,
+		     UFFD_PAGEFAULT_FLAG_WP | UFFD_PAGEFAULT_FLAG_WRITE);
+	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 0), l->m.page, 0));
+	EXPECT_TOUCHED(&t, 7);
+	EXPECT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_WP, NULL));
+	/* MISSING is gone. */
+	EXPECT_ACCESS(page_at(l, 1), false, 0);
+	EXPECT_NO_MSG(l);
+}
+
+/* A part of a mapping: the rest stays as it was. */
+TEST_F(mem, register_a_part)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t;
+	size_t page = l->m.page;
+
+	ASSERT_EQ(0, lab_register(l->uffd, page_at(l, 2), 4 * page,
+				  LAB_MISSING, NULL));
+	EXPECT_ACCESS(page_at(l, 1), true, 1);
+	EXPECT_ACCESS(page_at(l, 6), false, 0);
+	EXPECT_NO_MSG(l);
+	EXPECT_FAULT(l, &t, page_at(l, 2), false, 0, 0);
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 2), src_at(l, 2), page, 0,
+			      NULL));
+	EXPECT_TOUCHED(&t, src_at(l, 2)[0]);
+
+	/* And the middle of it out again */
+	EXPECT_EQ(0, lab_unregister(l->uffd, page_at(l, 3), 2 * page));
+	EXPECT_ACCESS(page_at(l, 3), false, 0);
+	EXPECT_ACCESS(page_at(l, 4), true, 1);
+	EXPECT_FAULT(l, &t, page_at(l, 5), true, 9, UFFD_PAGEFAULT_FLAG_WRITE);
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 5), src_at(l, 5), page, 0,
+			      NULL));
+	EXPECT_TOUCHED(&t, 9);
+}
+
+TEST_F(mem, missing_read)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t;
+	__s64 done;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_FAULT(l, &t, page_at(l, 3) + 100, false, 0, 0);
+	EXPECT_BLOCKED(&t);
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 3), src_at(l, 3), l->m.page,
+			      0, &done));
+	EXPECT_EQ((__s64)l->m.page, done);
+	EXPECT_TOUCHED(&t, src_at(l, 3)[100]);
+	EXPECT_TRUE(same_at(l, page_at(l, 3), 3));
+	EXPECT_NO_MSG(l);
+}
+
+TEST_F(mem, missing_write)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_FAULT(l, &t, page_at(l, 7) + 8, true, 0x77,
+		     UFFD_PAGEFAULT_FLAG_WRITE);
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 7), src_at(l, 7), l->m.page,
+			      0, NULL));
+	EXPECT_TOUCHED(&t, 0x77);
+	EXPECT_EQ(0x77, page_at(l, 7)[8]);
+	page_at(l, 7)[8] = src_at(l, 7)[8];
+	EXPECT_TRUE(same_at(l, page_at(l, 7), 7));
+}
+
+/* Two threads, one page: two messages, one fill. */
+TEST_F(mem, missing_twice)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch a, b;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_FAULT(l, &a, page_at(l, 0), false, 0, 0);
+	EXPECT_FAULT(l, &b, page_at(l, 0) + 1, false, 0, 0);
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 0), src_at(l, 0), l->m.page,
+			      0, NULL));
+	EXPECT_TOUCHED(&a, src_at(l, 0)[0]);
+	EXPECT_TOUCHED(&b, src_at(l, 0)[1]);
+	EXPECT_NO_MSG(l);
+}
+
+/* A fault that is served before anybody read its message leaves none. */
+TEST_F(mem, served_unread)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t;
+	struct pollfd pfd = { .fd = l->uffd, .events = POLLIN };
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	ASSERT_EQ(0, lab_touch_start(&t, page_at(l, 0), false, 0));
+	ASSERT_EQ(1, poll(&pfd, 1, LAB_DEADLINE_MS));
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 0), src_at(l, 0), l->m.page,
+			      0, NULL));
+	EXPECT_TOUCHED(&t, src_at(l, 0)[0]);
+	EXPECT_NO_MSG(l);
+}
+
+TEST_F(mem, copy_all)
+{
+	struct lab *l = &self->l;
+	unsigned int i;
+	__s64 done;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_EQ(0, lab_copy(l->uffd, l->m.area, l->src, l->m.len, 0, &done));
+	EXPECT_EQ((__s64)l->m.len, done);
+	for (i = 0; i < PAGES; i++) {
+		EXPECT_TRUE(same_at(l, page_at(l, i), i));
+		EXPECT_ACCESS(page_at(l, i), true, i);
+	}
+	EXPECT_NO_MSG(l);
+}
+
+/* Only the destination must be aligned. */
+TEST_F(mem, copy_unaligned_source)
+{
+	struct lab *l = &self->l;
+	__s64 done;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_EQ(0, lab_copy(l->uffd, l->m.area, l->src + 13, 2 * l->m.page,
+			      0, &done));
+	EXPECT_EQ((__s64)(2 * l->m.page), done);
+	EXPECT_EQ(0, memcmp(l->m.area, l->src + 13, 2 * l->m.page));
+}
+
+/* A fill works in any mode, wanted or not. */
+TEST_F(mem, copy_in_any_mode)
+{
+	struct lab *l = &self->l;
+
+	ASSERT_EQ(0, lab_register(l->uffd, page_at(l, 0), l->m.page, LAB_WP,
+				  NULL));
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 0), src_at(l, 0), l->m.page,
+			      0, NULL));
+	EXPECT_TRUE(same_at(l, page_at(l, 0), 0));
+	EXPECT_ACCESS(page_at(l, 0), true, 1);
+	if (lab_is_file(&l->m)) {
+		ASSERT_EQ(0, lab_register(l->uffd, page_at(l, 1), l->m.page,
+					  LAB_MINOR, NULL));
+		EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 1), src_at(l, 1),
+				      l->m.page, 0, NULL));
+		EXPECT_TRUE(same_at(l, page_at(l, 1), 1));
+	}
+	EXPECT_NO_MSG(l);
+}
+
+/* A mapping that the program may not write can still be filled. */
+TEST_F(mem, copy_without_prot_write)
+{
+	struct lab *l = &self->l;
+	char v = 1;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	ASSERT_EQ(0, mprotect(l->m.area, l->m.len, PROT_READ));
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 0), src_at(l, 0), l->m.page,
+			      0, NULL));
+	EXPECT_TRUE(same_at(l, page_at(l, 0), 0));
+	EXPECT_EQ(SIGSEGV, lab_access(page_at(l, 0), true, &v, NULL));
+	EXPECT_EQ(0, mprotect(l->m.area, l->m.len, PROT_READ | PROT_WRITE));
+	EXPECT_ACCESS(page_at(l, 0), true, 2);
+}
+
+TEST_F(mem, dontwake_and_wake)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t, u;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_FAULT(l, &t, page_at(l, 1), false, 0, 0);
+	EXPECT_FAULT(l, &u, page_at(l, 2), false, 0, 0);
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 1), src_at(l, 1),
+			      2 * l->m.page, UFFDIO_COPY_MODE_DONTWAKE, NULL));
+	EXPECT_BLOCKED(&t);
+	/* Not this one */
+	EXPECT_EQ(0, lab_wake(l->uffd, page_at(l, 3), l->m.page));
+	EXPECT_BLOCKED(&t);
+	EXPECT_EQ(0, lab_wake(l->uffd, page_at(l, 1), l->m.page));
+	EXPECT_TOUCHED(&t, src_at(l, 1)[0]);
+	EXPECT_BLOCKED(&u);
+	/* Both sides of it too */
+	EXPECT_EQ(0, lab_wake(l->uffd, l->m.area, l->m.len));
+	EXPECT_TOUCHED(&u, src_at(l, 2)[0]);
+}
+
+/* A wake-up without a fill makes the thread fault again. */
+TEST_F(mem, wake_unserved)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_FAULT(l, &t, page_at(l, 4), true, 4, UFFD_PAGEFAULT_FLAG_WRITE);
+	EXPECT_EQ(0, lab_wake(l->uffd, page_at(l, 4), l->m.page));
+	EXPECT_MSG(l, 4, UFFD_PAGEFAULT_FLAG_WRITE);
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 4), src_at(l, 4), l->m.page,
+			      0, NULL));
+	EXPECT_TOUCHED(&t, 4);
+}
+
+TEST_F(mem, poison)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t, u;
+	int code = 0;
+	__s64 done;
+	char v;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_FAULT(l, &t, page_at(l, 1), false, 0, 0);
+	EXPECT_FAULT(l, &u, page_at(l, 2), true, 1, UFFD_PAGEFAULT_FLAG_WRITE);
+	EXPECT_EQ(0, lab_poison(l->uffd, page_at(l, 1), l->m.page, 0, &done));
+	EXPECT_EQ((__s64)l->m.page, done);
+	EXPECT_SIGNALLED(&t, SIGBUS, BUS_MCEERR_AR);
+
+	EXPECT_EQ(0, lab_poison(l->uffd, page_at(l, 2), 2 * l->m.page,
+				UFFDIO_POISON_MODE_DONTWAKE, NULL));
+	EXPECT_BLOCKED(&u);
+	EXPECT_EQ(0, lab_wake(l->uffd, page_at(l, 2), l->m.page));
+	EXPECT_SIGNALLED(&u, SIGBUS, BUS_MCEERR_AR);
+
+	EXPECT_EQ(SIGBUS, lab_access(page_at(l, 3), false, &v, &code));
+	EXPECT_EQ(BUS_MCEERR_AR, code);
+	EXPECT_NO_MSG(l);
+
+	/* Poison goes with the entries, as other content does. */
+	EXPECT_EQ(0, madvise(page_at(l, 3), l->m.page, MADV_DONTNEED));
+	EXPECT_FAULT(l, &t, page_at(l, 3), false, 0, 0);
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 3), src_at(l, 3), l->m.page,
+			      0, NULL));
+	EXPECT_TOUCHED(&t, src_at(l, 3)[0]);
+}
+
+/* The system call sees poison as EFAULT (a read) or EHWPOISON (pinning). */
+TEST_F(mem, poison_kernel_access)
+{
+	struct lab *l = &self->l;
+	int fd[2];
+
+	ASSERT_EQ(0, pipe(fd));
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	ASSERT_EQ(0, lab_poison(l->uffd, page_at(l, 0), l->m.page, 0, NULL));
+	EXPECT_EQ(-1, write(fd[1], page_at(l, 0), 1));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ(-1, madvise(page_at(l, 0), l->m.page, MADV_POPULATE_READ));
+	EXPECT_EQ(EHWPOISON, errno);
+}
+
+/*
+ * Filling over poison: the check of an occupied entry lets markers of every
+ * kind pass, poison included, so COPY puts the page there.
+ */
+TEST_F(mem, poison_then_copy)
+{
+	struct lab *l = &self->l;
+	__s64 done;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	ASSERT_EQ(0, lab_poison(l->uffd, page_at(l, 0), l->m.page, 0, NULL));
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 0), src_at(l, 0), l->m.page,
+			      0, &done));
+	EXPECT_EQ((__s64)l->m.page, done);
+	EXPECT_TRUE(same_at(l, page_at(l, 0), 0));
+}
+
+/* The kernel touches the memory on behalf of the program. */
+static void *writer_fn(void *arg)
+{
+	struct lab_touch *t = arg;
+	int fd[2];
+
+	t->sig = -1;
+	if (pipe(fd))
+		return NULL;
+	t->sig = write(fd[1], t->addr, 1) == 1 ? 0 : errno;
+	if (!t->sig && read(fd[0], &t->value, 1) != 1)
+		t->sig = -1;
+	close(fd[0]);
+	close(fd[1]);
+	return NULL;
+}
+
+TEST_F(mem, missing_in_the_kernel)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	t.addr = page_at(l, 5);
+	ASSERT_EQ(0, pthread_create(&t.thread, NULL, writer_fn, &t));
+	EXPECT_MSG(l, 5, 0);
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 5), src_at(l, 5), l->m.page,
+			      0, NULL));
+	EXPECT_TOUCHED(&t, src_at(l, 5)[0]);
+}
+
+/* UFFD_USER_MODE_ONLY: the kernel's own accesses fail instead of waiting. */
+TEST_F(mem, user_mode_only)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t;
+
+	close(l->uffd);
+	l->uffd = lab_uffd(O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY,
+			   BASE_FEATURES);
+	ASSERT_LE(0, l->uffd);
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	t.addr = page_at(l, 5);
+	ASSERT_EQ(0, pthread_create(&t.thread, NULL, writer_fn, &t));
+	ASSERT_EQ(0, lab_touch_wait(&t, LAB_DEADLINE_MS));
+	EXPECT_EQ(EFAULT, t.sig);
+	EXPECT_NO_MSG(l);
+
+	EXPECT_FAULT(l, &t, page_at(l, 5), false, 0, 0);
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 5), src_at(l, 5), l->m.page,
+			      0, NULL));
+	EXPECT_TOUCHED(&t, src_at(l, 5)[0]);
+}
+
+/* UFFD_FEATURE_SIGBUS: a signal in place of every message */
+TEST_F(mem, sigbus_feature)
+{
+	struct lab *l = &self->l;
+	int fd[2], code = 0;
+	char v = 1;
+
+	ASSERT_EQ(0, pipe(fd));
+	ASSERT_EQ(0, lab_reopen(l, BASE_FEATURES | UFFD_FEATURE_SIGBUS));
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
+				  LAB_MISSING | LAB_WP, NULL));
+	EXPECT_EQ(SIGBUS, lab_access(page_at(l, 0), false, &v, &code));
+	EXPECT_EQ(BUS_ADRERR, code);
+	EXPECT_EQ(SIGBUS, lab_access(page_at(l, 0), true, &v, NULL));
+	EXPECT_EQ(-1, write(fd[1], page_at(l, 0), 1));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ(-1, madvise(page_at(l, 0), l->m.page, MADV_POPULATE_READ));
+	EXPECT_EQ(EFAULT, errno);
+
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 0), src_at(l, 0), l->m.page,
+			      UFFDIO_COPY_MODE_WP, NULL));
+	EXPECT_ACCESS(page_at(l, 0), false, src_at(l, 0)[0]);
+	EXPECT_EQ(SIGBUS, lab_access(page_at(l, 0), true, &v, NULL));
+	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 0), l->m.page, 0));
+	EXPECT_ACCESS(page_at(l, 0), true, 1);
+	EXPECT_NO_MSG(l);
+}
+
+TEST_F(mem, exact_address)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t;
+	struct uffd_msg msg = { 0 };
+
+	ASSERT_EQ(0, lab_reopen(l, UFFD_FEATURE_EXACT_ADDRESS));
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	ASSERT_EQ(0, lab_touch_start(&t, page_at(l, 1) + 123, false, 0));
+	ASSERT_EQ(0, lab_read_msg(l->uffd, &msg, LAB_DEADLINE_MS));
+	EXPECT_EQ((__u64)(uintptr_t)page_at(l, 1) + 123,
+		  msg.arg.pagefault.address);
+	/* UFFD_FEATURE_THREAD_ID was not asked for. */
+	EXPECT_EQ(0U, msg.arg.pagefault.feat.ptid);
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 1), src_at(l, 1), l->m.page,
+			      0, NULL));
+	EXPECT_TOUCHED(&t, src_at(l, 1)[123]);
+}
+
+/* Those who wait when the userfaultfd goes away get what the kernel makes. */
+TEST_F(mem, close_and_unregister_wake)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t, u;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_FAULT(l, &t, page_at(l, 0), false, 0, 0);
+	EXPECT_FAULT(l, &u, page_at(l, 4), true, 5, UFFD_PAGEFAULT_FLAG_WRITE);
+	EXPECT_EQ(0, lab_unregister(l->uffd, page_at(l, 0), 4 * l->m.page));
+	EXPECT_TOUCHED(&t, 0);
+	EXPECT_BLOCKED(&u);
+	close(l->uffd);
+	l->uffd = -1;
+	EXPECT_TOUCHED(&u, 5);
+	EXPECT_ACCESS(page_at(l, 5), false, 0);
+}
+
+/* A page that is there already is no missing page. */
+TEST_F(mem, missing_not_when_present)
+{
+	struct lab *l = &self->l;
+
+	memcpy(page_at(l, 0), src_at(l, 0), l->m.page);
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_TRUE(same_at(l, page_at(l, 0), 0));
+	EXPECT_ACCESS(page_at(l, 0), true, 1);
+	EXPECT_NO_MSG(l);
+}
+
+/* Kinds with base pages */
+
+LAB_FIXTURE(base);
+LAB_VARIANT(base, anon);
+LAB_SHMEM_VARIANTS(base);
+
+TEST_F(base, zeropage)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t, u;
+	unsigned int i;
+	__s64 done;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_FAULT(l, &t, page_at(l, 0), false, 0, 0);
+	EXPECT_FAULT(l, &u, page_at(l, 1), true, 9, UFFD_PAGEFAULT_FLAG_WRITE);
+	EXPECT_EQ(0, lab_zeropage(l->uffd, page_at(l, 0), l->m.page, 0,
+				  &done));
+	EXPECT_EQ((__s64)l->m.page, done);
+	EXPECT_TOUCHED(&t, 0);
+	EXPECT_EQ(0, lab_zeropage(l->uffd, page_at(l, 1), 7 * l->m.page,
+				  UFFDIO_ZEROPAGE_MODE_DONTWAKE, &done));
+	EXPECT_EQ((__s64)(7 * l->m.page), done);
+	EXPECT_BLOCKED(&u);
+	EXPECT_EQ(0, lab_wake(l->uffd, page_at(l, 1), l->m.page));
+	EXPECT_TOUCHED(&u, 9);
+	for (i = 2; i < PAGES; i++) {
+		EXPECT_TRUE(lab_all(page_at(l, i), l->m.page, 0));
+	}
+	/* Writable, and the zero page of nobody else */
+	EXPECT_ACCESS(page_at(l, 7), true, 1);
+	EXPECT_ACCESS(page_at(l, 6), false, 0);
+	EXPECT_NO_MSG(l);
+}
+
+/* Files: minor faults and CONTINUE */
+
+LAB_FIXTURE(file);
+LAB_SHMEM_VARIANTS(file);
+LAB_HUGETLB_VARIANTS(file);
+
+TEST_F(file, minor_read)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t;
+	__s64 done;
+
+	write_file(l, 0, PAGES);
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
+				  NULL));
+	EXPECT_FAULT(l, &t, page_at(l, 3) + 9, false, 0,
+		     UFFD_PAGEFAULT_FLAG_MINOR);
+	EXPECT_BLOCKED(&t);
+	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 3), l->m.page, 0,
+				  &done));
+	EXPECT_EQ((__s64)l->m.page, done);
+	EXPECT_TOUCHED(&t, src_at(l, 3)[9]);
+	EXPECT_TRUE(same_at(l, page_at(l, 3), 3));
+	/* Not around it */
+	EXPECT_FAULT(l, &t, page_at(l, 4), false, 0, UFFD_PAGEFAULT_FLAG_MINOR);
+	/* What is written before CONTINUE is seen after it. */
+	alias_at(l, 4)[0] = 0x42;
+	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 4), l->m.page, 0, NULL));
+	EXPECT_TOUCHED(&t, 0x42);
+	EXPECT_NO_MSG(l);
+}
+
+TEST_F(file, minor_write)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t;
+
+	write_file(l, 0, PAGES);
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
+				  NULL));
+	EXPECT_FAULT(l, &t, page_at(l, 2), true, 0x22,
+		     UFFD_PAGEFAULT_FLAG_MINOR | UFFD_PAGEFAULT_FLAG_WRITE);
+	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 2), l->m.page, 0, NULL));
+	EXPECT_TOUCHED(&t, 0x22);
+	EXPECT_NO_MSG(l);
+	/* A private mapping has its own copy now. */
+	EXPECT_EQ(lab_is_shared(&l->m) ? 0x22 : src_at(l, 2)[0],
+		  alias_at(l, 2)[0]);
+}
+
+TEST_F(file, continue_all)
+{
+	struct lab *l = &self->l;
+	unsigned int i;
+	__s64 done;
+
+	write_file(l, 0, PAGES);
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
+				  LAB_MINOR | LAB_MISSING, NULL));
+	EXPECT_EQ(0, lab_continue(l->uffd, l->m.area, l->m.len, 0, &done));
+	EXPECT_EQ((__s64)l->m.len, done);
+	for (i = 0; i < PAGES; i++) {
+		EXPECT_TRUE(same_at(l, page_at(l, i), i));
+		/* It is the page of the file, also in a private mapping. */
+		alias_at(l, i)[0] = i;
+		EXPECT_ACCESS(page_at(l, i), false, i);
+	}
+	for (i = 0; i < PAGES; i++) {
+		EXPECT_ACCESS(page_at(l, i), true, 0x80 + i);
+		EXPECT_EQ(lab_is_shared(&l->m) ? 0x80 + i : i,
+			  (unsigned char)alias_at(l, i)[0]);
+	}
+	EXPECT_NO_MSG(l);
+}
+
+/* CONTINUE does not ask for MINOR. */
+TEST_F(file, continue_in_any_mode)
+{
+	struct lab *l = &self->l;
+
+	write_file(l, 0, 2);
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 0), l->m.page, 0, NULL));
+	EXPECT_TRUE(same_at(l, page_at(l, 0), 0));
+	/* Present, not mapped, only MISSING armed: the kernel maps it. */
+	EXPECT_TRUE(same_at(l, page_at(l, 1), 1));
+	EXPECT_NO_MSG(l);
+}
+
+TEST_F(file, continue_dontwake)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t;
+
+	write_file(l, 0, 1);
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
+				  NULL));
+	EXPECT_FAULT(l, &t, page_at(l, 0), false, 0, UFFD_PAGEFAULT_FLAG_MINOR);
+	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 0), l->m.page,
+				  UFFDIO_CONTINUE_MODE_DONTWAKE, NULL));
+	EXPECT_BLOCKED(&t);
+	EXPECT_EQ(0, lab_wake(l->uffd, page_at(l, 0), l->m.page));
+	EXPECT_TOUCHED(&t, src_at(l, 0)[0]);
+}
+
+/* MINOR alone never reports a hole: the kernel makes the page. */
+TEST_F(file, minor_hole)
+{
+	struct lab *l = &self->l;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
+				  NULL));
+	EXPECT_ACCESS(page_at(l, 0), false, 0);
+	EXPECT_ACCESS(page_at(l, 1), true, 5);
+	EXPECT_TRUE(lab_all(page_at(l, 1) + 1, l->m.page - 1, 0));
+	EXPECT_NO_MSG(l);
+	if (lab_is_shared(&l->m)) {
+		EXPECT_EQ(5, alias_at(l, 1)[0]);
+	}
+}
+
+TEST_F(file, minor_and_missing)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t;
+
+	write_file(l, 1, 1);
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
+				  LAB_MINOR | LAB_MISSING, NULL));
+	EXPECT_FAULT(l, &t, page_at(l, 0), false, 0, 0);
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 0), src_at(l, 0), l->m.page,
+			      0, NULL));
+	EXPECT_TOUCHED(&t, src_at(l, 0)[0]);
+
+	EXPECT_FAULT(l, &t, page_at(l, 1), false, 0, UFFD_PAGEFAULT_FLAG_MINOR);
+	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 1), l->m.page, 0, NULL));
+	EXPECT_TOUCHED(&t, src_at(l, 1)[0]);
+
+	/* A hole that is filled through the file while the thread waits */
+	EXPECT_FAULT(l, &t, page_at(l, 2), false, 0, 0);
+	write_file(l, 2, 1);
+	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 2), l->m.page, 0, NULL));
+	EXPECT_TOUCHED(&t, src_at(l, 2)[0]);
+	EXPECT_NO_MSG(l);
+}
+
+/*
+ * Allocated is present: fallocate() makes a page that nobody wrote, and that
+ * is a minor fault, not a hole.
+ */
+TEST_F(file, minor_fallocated)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t;
+
+	ASSERT_EQ(0, fallocate(l->m.fd, 0, 0, 2 * l->m.page));
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
+				  LAB_MINOR | LAB_MISSING, NULL));
+	EXPECT_FAULT(l, &t, page_at(l, 0), false, 1, UFFD_PAGEFAULT_FLAG_MINOR);
+	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 0), l->m.page, 0, NULL));
+	EXPECT_TOUCHED(&t, 0);
+	EXPECT_TRUE(lab_all(page_at(l, 0), l->m.page, 0));
+	/* Without a fault before it */
+	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 1), l->m.page, 0, NULL));
+	EXPECT_TRUE(lab_all(page_at(l, 1), l->m.page, 0));
+	EXPECT_NO_MSG(l);
+}
+
+/* shmem, with its second mapping */
+
+LAB_FIXTURE(shmem);
+LAB_SHMEM_VARIANTS(shmem);
+
+/* Swapped out is present as well. */
+TEST_F(shmem, minor_swapped_out)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t, u;
+	unsigned int i;
+
+	write_file(l, 0, PAGES);
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
+				  LAB_MINOR | LAB_MISSING, NULL));
+	ASSERT_EQ(0, swap_out(l->m.alias, l->m.len, LAB_DEADLINE_MS));
+	EXPECT_FAULT(l, &t, page_at(l, 0), false, 0, UFFD_PAGEFAULT_FLAG_MINOR);
+	EXPECT_FAULT(l, &u, page_at(l, 1), true, 0x31,
+		     UFFD_PAGEFAULT_FLAG_MINOR | UFFD_PAGEFAULT_FLAG_WRITE);
+	EXPECT_EQ(0, lab_continue(l->uffd, l->m.area, l->m.len, 0, NULL));
+	EXPECT_TOUCHED(&t, src_at(l, 0)[0]);
+	EXPECT_TOUCHED(&u, 0x31);
+	for (i = 0; i < PAGES; i++) {
+		if (i != 1) {
+			EXPECT_TRUE(same_at(l, page_at(l, i), i));
+		}
+	}
+	EXPECT_NO_MSG(l);
+}
+
+/* ... and no missing page. */
+TEST_F(shmem, missing_not_when_swapped_out)
+{
+	struct lab *l = &self->l;
+	unsigned int i;
+
+	write_file(l, 0, PAGES);
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	ASSERT_EQ(0, swap_out(l->m.alias, l->m.len, LAB_DEADLINE_MS));
+	for (i = 0; i < PAGES; i++) {
+		EXPECT_TRUE(same_at(l, page_at(l, i), i));
+	}
+	EXPECT_NO_MSG(l);
+}
+
+/* fault-around maps neighbours of a page, but not where MINOR must see them. */
+TEST_F(shmem, no_fault_around)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t;
+	unsigned int i;
+
+	write_file(l, 0, PAGES);
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
+				  NULL));
+	for (i = 0; i < PAGES; i++) {
+		EXPECT_FAULT(l, &t, page_at(l, i), false, 0,
+			     UFFD_PAGEFAULT_FLAG_MINOR);
+		EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, i), l->m.page, 0,
+					  NULL));
+		EXPECT_TOUCHED(&t, src_at(l, i)[0]);
+	}
+}
+
+/* A page that is read through write(2) or mapped in by the kernel */
+TEST_F(shmem, minor_in_the_kernel)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t;
+
+	write_file(l, 5, 1);
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
+				  NULL));
+	t.addr = page_at(l, 5);
+	ASSERT_EQ(0, pthread_create(&t.thread, NULL, writer_fn, &t));
+	EXPECT_MSG(l, 5, UFFD_PAGEFAULT_FLAG_MINOR);
+	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 5), l->m.page, 0, NULL));
+	EXPECT_TOUCHED(&t, src_at(l, 5)[0]);
+}
+
+/* The file is never armed, only the mapping: read(2) and write(2) go on. */
+TEST_F(shmem, file_access_is_free)
+{
+	struct lab *l = &self->l;
+	char buf[16];
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
+				  LAB_MINOR | LAB_MISSING, NULL));
+	EXPECT_EQ(16, pread(l->m.fd, buf, 16, 0));
+	EXPECT_TRUE(lab_all(buf, 16, 0));
+	EXPECT_EQ(16, pwrite(l->m.fd, l->src, 16, 0));
+	EXPECT_EQ(16, pread(l->m.fd, buf, 16, 0));
+	EXPECT_EQ(0, memcmp(buf, l->src, 16));
+	EXPECT_NO_MSG(l);
+}
+
+/* Shared: a fill is a fill of the file. */
+
+LAB_FIXTURE(shared);
+LAB_SHMEM_SHARED_VARIANTS(shared);
+LAB_VARIANT(shared, hugetlb_shared);
+
+TEST_F(shared, fill_reaches_the_file)
+{
+	struct lab *l = &self->l;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 1), src_at(l, 1),
+			      2 * l->m.page, 0, NULL));
+	EXPECT_TRUE(same_at(l, alias_at(l, 1), 1));
+	EXPECT_TRUE(same_at(l, alias_at(l, 2), 2));
+	alias_at(l, 1)[5] = 1;
+	EXPECT_EQ(1, page_at(l, 1)[5]);
+}
+
+/* Private file mappings */
+
+LAB_FIXTURE(private);
+LAB_SHMEM_PRIVATE_VARIANTS(private);
+
+/* COPY and ZEROPAGE make memory of the mapping; the file does not notice. */
+TEST_F(private, fill_is_anonymous)
+{
+	struct lab *l = &self->l;
+	char v;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 0), src_at(l, 0), l->m.page,
+			      0, NULL));
+	EXPECT_EQ(0, lab_zeropage(l->uffd, page_at(l, 1), l->m.page, 0, NULL));
+	EXPECT_ACCESS(page_at(l, 1), true, 3);
+	EXPECT_TRUE(lab_pm(page_at(l, 0), LAB_PM_PRESENT));
+	EXPECT_FALSE(lab_pm(page_at(l, 0), LAB_PM_FILE));
+	EXPECT_EQ(0, lab_blocks(&l->m));
+	EXPECT_EQ(1, pread(l->m.fd, &v, 1, 0));
+	EXPECT_EQ(0, v);
+	/* Dropped, it is missing again. */
+	EXPECT_EQ(0, madvise(page_at(l, 0), l->m.page, MADV_DONTNEED));
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 0), src_at(l, 0), l->m.page,
+			      0, NULL));
+}
+
+/* The check for "there already" looks at the mapping, not at the file. */
+TEST_F(private, fill_hides_the_file)
+{
+	struct lab *l = &self->l;
+
+	write_file(l, 0, PAGES);
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
+				  LAB_MISSING | LAB_MINOR, NULL));
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 0), src_at(l, 1), l->m.page,
+			      0, NULL));
+	EXPECT_EQ(0, lab_zeropage(l->uffd, page_at(l, 1), l->m.page, 0, NULL));
+	EXPECT_TRUE(same_at(l, page_at(l, 0), 1));
+	EXPECT_TRUE(same_at(l, alias_at(l, 0), 0));
+	EXPECT_TRUE(lab_all(page_at(l, 1), l->m.page, 0));
+	EXPECT_TRUE(same_at(l, alias_at(l, 1), 1));
+	EXPECT_NO_MSG(l);
+}
+
+/* CONTINUE maps the page of the file, read-only; a write copies it. */
+TEST_F(private, continue_is_of_the_file)
+{
+	struct lab *l = &self->l;
+
+	write_file(l, 0, 1);
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
+				  NULL));
+	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 0), l->m.page, 0, NULL));
+	EXPECT_TRUE(lab_pm(page_at(l, 0), LAB_PM_FILE));
+	EXPECT_ACCESS(page_at(l, 0), true, 0x11);
+	EXPECT_FALSE(lab_pm(page_at(l, 0), LAB_PM_FILE));
+	EXPECT_TRUE(same_at(l, alias_at(l, 0), 0));
+	alias_at(l, 0)[1] = 0x12;
+	EXPECT_EQ(src_at(l, 0)[1], page_at(l, 0)[1]);
+	EXPECT_NO_MSG(l);
+}
+
+/* The pages of a private mapping that were swapped out are just there. */
+TEST_F(private, own_pages_swapped_out)
+{
+	struct lab *l = &self->l;
+	unsigned int i;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
+				  LAB_MISSING | LAB_MINOR, NULL));
+	EXPECT_EQ(0, lab_copy(l->uffd, l->m.area, l->src, l->m.len, 0, NULL));
+	EXPECT_EQ(0, madvise(l->m.area, l->m.len, MADV_PAGEOUT));
+	for (i = 0; i < PAGES; i++) {
+		EXPECT_TRUE(same_at(l, page_at(l, i), i));
+	}
+	EXPECT_NO_MSG(l);
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The fixture of the uffd-types*.c programs: one area of some kind of memory,
+ * a userfaultfd and a buffer with content. A fixture is declared per group of
+ * kinds, since what applies to a group differs (only shmem has minor faults
+ * that can be made by a write through a second mapping, and so on), so that no
+ * test has to skip.
+ *
+ * What these programs expect is what Linux 6.12 does, also where that is
+ * surprising; such places say so.
+ *
+ * EXPECT_*() and ASSERT_*() of the harness are two statements: as the body of
+ * an if or a loop they need braces, whatever checkpatch says.
+ */
+#ifndef UFFD_TYPES_H
+#define UFFD_TYPES_H
+
+#include "../kselftest_harness.h"
+#include "uffd-lab.h"
+
+/* Features that change no fault and no event: on for every test. */
+#define BASE_FEATURES (UFFD_FEATURE_PAGEFAULT_FLAG_WP |			\
+		       UFFD_FEATURE_MISSING_HUGETLBFS |			\
+		       UFFD_FEATURE_MISSING_SHMEM |			\
+		       UFFD_FEATURE_MINOR_HUGETLBFS |			\
+		       UFFD_FEATURE_MINOR_SHMEM |			\
+		       UFFD_FEATURE_WP_HUGETLBFS_SHMEM |		\
+		       UFFD_FEATURE_THREAD_ID |				\
+		       UFFD_FEATURE_POISON | UFFD_FEATURE_MOVE)
+
+/* Granules of an area. Tests know that there are eight. */
+#define PAGES	8
+
+struct lab {
+	struct lab_mem m;
+	int uffd;
+	char *src;	/* m.len bytes of random content, present */
+};
+
+static inline int lab_setup(struct lab *l, const struct lab_type *type)
+{
+	int err;
+
+	lab_catch_signals();
+	l->src = NULL;
+	l->uffd = -1;
+	err = lab_mem_make(&l->m, type, PAGES);
+	if (err)
+		return err;
+	/* One page more, for sources that are not aligned */
+	l->src = mmap(NULL, l->m.len + LAB_PAGE, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (l->src == MAP_FAILED)
+		return -errno;
+	lab_fill(l->src, l->m.len + LAB_PAGE, 1);
+	l->uffd = lab_uffd_open(BASE_FEATURES);
+	return l->uffd < 0 ? l->uffd : 0;
+}
+
+static inline void lab_teardown(struct lab *l)
+{
+	/* First of all, so that a thread which a failed test left wakes. */
+	if (l->uffd >= 0)
+		close(l->uffd);
+	if (l->src && l->src != MAP_FAILED)
+		munmap(l->src, l->m.len + LAB_PAGE);
+	lab_mem_drop(&l->m);
+}
+
+/* A fresh userfaultfd with other features */
+static inline int lab_reopen(struct lab *l, __u64 features)
+{
+	close(l->uffd);
+	l->uffd = lab_uffd_open(features);
+	return l->uffd < 0 ? l->uffd : 0;
+}
+
+/* Granule @i of the area, of its second mapping, of the source */
+static inline char *page_at(const struct lab *l, unsigned int i)
+{
+	return l->m.area + i * l->m.page;
+}
+
+static inline char *alias_at(const struct lab *l, unsigned int i)
+{
+	return l->m.alias + i * l->m.page;
+}
+
+static inline char *src_at(const struct lab *l, unsigned int i)
+{
+	return l->src + i * l->m.page;
+}
+
+/* Whether granule @i, read through @p, has the content of the source */
+static inline bool same_at(const struct lab *l, const char *p, unsigned int i)
+{
+	return !memcmp(p, src_at(l, i), l->m.page);
+}
+
+/* Makes granules [first, first + n) of the file present, not mapped in area */
+static inline void write_file(const struct lab *l, unsigned int first,
+			      unsigned int n)
+{
+	memcpy(alias_at(l, first), src_at(l, first), n * l->m.page);
+}
+
+static inline void write_file_if_any(const struct lab *l)
+{
+	if (l->m.alias)
+		write_file(l, 0, PAGES);
+}
+
+/*
+ * Pushes the file's pages out to swap: the second mapping must be the only one
+ * that maps them. 0 when none is in the page cache any more.
+ */
+static inline int swap_out(void *addr, size_t len, int ms)
+{
+	__u64 end = lab_now_ms() + ms;
+	unsigned char vec[64];
+	size_t i, n = len / LAB_PAGE, in;
+
+	if (n > sizeof(vec))
+		return -EINVAL;
+	do {
+		if (madvise(addr, len, MADV_PAGEOUT) && errno != EAGAIN)
+			return -errno;
+		if (mincore(addr, len, vec))
+			return -errno;
+		for (in = 0, i = 0; i < n; i++)
+			in += vec[i] & 1;
+		if (!in)
+			return 0;
+		lab_sleep_ms(1);
+	} while (lab_now_ms() < end);
+	return -ETIMEDOUT;
+}
+
+#define LAB_FIXTURE(fixture)						\
+	FIXTURE_VARIANT(fixture)					\
+	{								\
+		const struct lab_type *type;				\
+	};								\
+	FIXTURE(fixture)						\
+	{								\
+		struct lab l;						\
+	};								\
+	FIXTURE_SETUP(fixture)						\
+	{								\
+		ASSERT_EQ(0, lab_setup(&self->l, variant->type));	\
+	}								\
+	FIXTURE_TEARDOWN(fixture)					\
+	{								\
+		lab_teardown(&self->l);					\
+	}
+
+#define LAB_VARIANT(fixture, kind)					\
+	FIXTURE_VARIANT_ADD(fixture, kind) { .type = &lab_##kind }
+
+#define LAB_SHMEM_SHARED_VARIANTS(fixture)				\
+	LAB_VARIANT(fixture, memfd_shared);				\
+	LAB_VARIANT(fixture, tmpfs_shared);				\
+	LAB_VARIANT(fixture, anon_shared);				\
+	LAB_VARIANT(fixture, zero_shared)
+
+#define LAB_SHMEM_PRIVATE_VARIANTS(fixture)				\
+	LAB_VARIANT(fixture, memfd_private);				\
+	LAB_VARIANT(fixture, tmpfs_private)
+
+#define LAB_SHMEM_VARIANTS(fixture)					\
+	LAB_SHMEM_SHARED_VARIANTS(fixture);				\
+	LAB_SHMEM_PRIVATE_VARIANTS(fixture)
+
+#define LAB_HUGETLB_VARIANTS(fixture)					\
+	LAB_VARIANT(fixture, hugetlb_shared);				\
+	LAB_VARIANT(fixture, hugetlb_private)
+
+#define LAB_ALL_VARIANTS(fixture)					\
+	LAB_VARIANT(fixture, anon);					\
+	LAB_SHMEM_VARIANTS(fixture);					\
+	LAB_HUGETLB_VARIANTS(fixture)
+
+/*
+ * A touch of @addr, in a thread, that must be reported as a fault of @flags.
+ * A macro, so that a failure names the line of the test.
+ */
+#define EXPECT_FAULT(l, t, addr_, write_, value_, flags_) do {		\
+	char *__a = (addr_);						\
+	struct uffd_msg __m = { 0 };					\
+	ASSERT_EQ(0, lab_touch_start(t, __a, write_, value_));		\
+	ASSERT_EQ(0, lab_read_msg((l)->uffd, &__m, LAB_DEADLINE_MS));	\
+	EXPECT_EQ(UFFD_EVENT_PAGEFAULT, __m.event);			\
+	EXPECT_EQ((__u64)(flags_), __m.arg.pagefault.flags);		\
+	EXPECT_EQ((__u64)(uintptr_t)__a & -(__u64)(l)->m.page,		\
+		  __m.arg.pagefault.address);				\
+	EXPECT_EQ((__u32)(t)->tid, __m.arg.pagefault.feat.ptid);	\
+} while (0)
+
+/* The next message: a fault of @flags at granule @i */
+#define EXPECT_MSG(l, i, flags_) do {					\
+	struct uffd_msg __m = { 0 };					\
+	ASSERT_EQ(0, lab_read_msg((l)->uffd, &__m, LAB_DEADLINE_MS));	\
+	EXPECT_EQ(UFFD_EVENT_PAGEFAULT, __m.event);			\
+	EXPECT_EQ((__u64)(flags_), __m.arg.pagefault.flags);		\
+	EXPECT_EQ((__u64)(uintptr_t)page_at(l, i),			\
+		  __m.arg.pagefault.address);				\
+} while (0)
+
+/* The touch is over: with @value read (or written), or with signal @sig. */
+#define EXPECT_TOUCHED(t, value_) do {					\
+	ASSERT_EQ(0, lab_touch_wait(t, LAB_DEADLINE_MS));		\
+	EXPECT_EQ(0, (t)->sig);						\
+	EXPECT_EQ((unsigned char)(value_), (unsigned char)(t)->value);	\
+} while (0)
+
+#define EXPECT_SIGNALLED(t, sig_, code_) do {				\
+	ASSERT_EQ(0, lab_touch_wait(t, LAB_DEADLINE_MS));		\
+	EXPECT_EQ(sig_, (t)->sig);					\
+	EXPECT_EQ(code_, (t)->code);					\
+} while (0)
+
+#define EXPECT_BLOCKED(t)						\
+	ASSERT_EQ(-ETIMEDOUT, lab_touch_wait(t, LAB_QUIET_MS))
+
+/* An access by this thread that nobody has to serve */
+#define EXPECT_ACCESS(addr_, write_, value_) do {			\
+	char __v = (value_);						\
+	EXPECT_EQ(0, lab_access(addr_, write_, &__v, NULL));		\
+	EXPECT_EQ((unsigned char)(value_), (unsigned char)__v);		\
+} while (0)
+
+#define EXPECT_NO_MSG(l) do {						\
+	struct uffd_msg __m;						\
+	EXPECT_EQ(-ETIMEDOUT, lab_read_msg((l)->uffd, &__m, 0));	\
+} while (0)
+
+#endif /* UFFD_TYPES_H */

@@ -1,0 +1,28 @@
+// From: Modular userfaultfd <uffd@localhost>
+// Subject: mm/userfaultfd: remove the fill code that was written per type
+//
+// All of it is unused since fills go through vm_ops->userfaultfd_request().
+//
+// Files: mm/userfaultfd.c mm/shmem.c include/linux/userfaultfd_k.h
+
+@ function @
+identifier f = {
+	mfill_file_over_size, mfill_atomic_install_pte,
+	mfill_atomic_pte_copy, mfill_atomic_pte_zeroed_folio,
+	mfill_atomic_pte_zeropage, mfill_atomic_pte_continue,
+	mfill_atomic_pte_poison, mfill_atomic_pte, mfill_atomic,
+	mfill_atomic_copy, mfill_atomic_zeropage,
+	mfill_atomic_continue, mfill_atomic_poison,
+	shmem_mfill_atomic_pte };
+type T;
+@@
+- T f(...) { ... }
+
+@ prototype @
+identifier f = {
+	mfill_atomic_install_pte, mfill_atomic_copy,
+	mfill_atomic_zeropage, mfill_atomic_continue,
+	mfill_atomic_poison };
+type T;
+@@
+- extern T f(...);
