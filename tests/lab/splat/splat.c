@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Does, on being loaded, what the lab must notice: the parameter says what.
+ * Only the lab's own tests load this module.
+ */
+#include <linux/bug.h>
+#include <linux/delay.h>
+#include <linux/gfp.h>
+#include <linux/irqflags.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/slab.h>
+#include <linux/smp.h>
+
+static char *what = "nothing";
+module_param(what, charp, 0);
+MODULE_PARM_DESC(what, "nothing, warn, oops, hang, log, leak, pages or lock");
+
+static void spin_forever(void *unused)
+{
+	local_irq_disable();
+	for (;;)
+		cpu_relax();
+}
+
+/* Objects that no pointer leads to any more. */
+static noinline void leak_objects(void)
+{
+	int i;
+
+	for (i = 0; i < 100; i++)
+		if (!kmalloc(333, GFP_KERNEL))
+			return;
+}
+
+/* 64 MiB, more than the lab lets go. */
+static void leak_pages(void)
+{
+	int i;
+
+	for (i = 0; i < 16; i++)
+		if (!alloc_pages(GFP_KERNEL, 10))
+			return;
+}
+
+static DEFINE_MUTEX(lock_a);
+static DEFINE_MUTEX(lock_b);
+
+/* A deadlock that two threads could have. */
+static void take_locks_both_ways(void)
+{
+	mutex_lock(&lock_a);
+	mutex_lock(&lock_b);
+	mutex_unlock(&lock_b);
+	mutex_unlock(&lock_a);
+
+	mutex_lock(&lock_b);
+	mutex_lock(&lock_a);
+	mutex_unlock(&lock_a);
+	mutex_unlock(&lock_b);
+}
+
+static int __init splat_init(void)
+{
+	if (!strcmp(what, "warn"))
+		WARN(1, "the lab's own test\n");
+	else if (!strcmp(what, "oops"))
+		*(volatile int *)8 = 1;
+	else if (!strcmp(what, "hang"))
+		on_each_cpu(spin_forever, NULL, 0);
+	else if (!strcmp(what, "log"))
+		pr_err("BUG: the lab's own test\n");
+	else if (!strcmp(what, "leak"))
+		leak_objects();
+	else if (!strcmp(what, "pages"))
+		leak_pages();
+	else if (!strcmp(what, "lock"))
+		take_locks_both_ways();
+	return 0;
+}
+module_init(splat_init);
+
+static void __exit splat_exit(void)
+{
+}
+module_exit(splat_exit);
+
+MODULE_DESCRIPTION("The lab's test of itself");
+MODULE_LICENSE("GPL");
+/* Not part of the tree, but no reason to taint: taint has its own test. */
+MODULE_INFO(intree, "Y");

@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of the readers: what a suite printed must count as what it means.
+
+Prints KTAP; tests/suites runs it as a suite.
+"""
+
+import sys
+
+import ktap
+import readers
+
+SUM = "Userfaults unit tests: pass={}, skip={}, fail={} (total={})\n"
+UNIT = """\
+Testing UFFDIO_API (with syscall)... done
+Testing zeropage on anon... a warning goes here
+done
+Testing poison on hugetlb... skipped [reason: no huge pages]
+"""
+BROKEN = UNIT + "Testing move on anon... failed [reason: it stayed]\n"
+COUNT = """\
+nr_pages: 8192, nr_pages_per_cpu: 4096
+bounces: 1, mode: rnd racing poll, userfaults: 10 missing
+bounces: 0, mode: poll, userfaults: 10 missing
+"""
+
+
+def table(droppable="22", anon="0", rows=14):
+    """A registration table of 16 kinds."""
+    text = "kind\tmodes\tasync\terrno\tioctls\n"
+    for kind in ["droppable", "anon"] + [f"kind{i}" for i in range(14)]:
+        errno = {"droppable": droppable, "anon": anon}.get(kind, "0")
+        for row in range(rows):
+            text += f"{kind}\tm{row % 7}\t{row // 7}\t{errno}\tff\n"
+    return text
+
+
+# Reader, what it reads, (passed, failed, skipped).
+CASES = [
+    ("unit-tests", [UNIT + SUM.format(2, 1, 0, 3)], (2, 0, 1)),
+    ("unit-tests", [BROKEN + SUM.format(2, 1, 1, 4)], (2, 1, 1)),
+    ("unit-tests", [UNIT], (2, 1, 1)),
+    ("unit-tests", [UNIT + "Testing fork on shmem... "], (2, 2, 1)),
+    ("unit-tests", [UNIT + SUM.format(3, 0, 0, 3)], (2, 1, 1)),
+    ("unit-tests", [""], (0, 2, 0)),
+    ("stress", [COUNT], (1, 0, 0)),
+    ("stress", [COUNT[:COUNT.index("bounces: 0")]], (0, 2, 0)),
+    ("stress", ["skip: Skipping userfaultfd... not enough hugepages\n"],
+     (0, 0, 1)),
+    ("kunit", ["KTAP version 1\n1..1\nok 1 a\n" * 2], (2, 0, 0)),
+    ("kunit", ["KTAP version 1\n1..1\nok 1 a\nKTAP version 1\n1..2\nok 1 b\n"],
+     (2, 1, 0)),
+    ("kunit", [""], (0, 1, 0)),
+    ("table", [table()], (17, 0, 0)),
+    ("table", [table(rows=13)], (1, 16, 0)),
+    ("table", [""], (0, 1, 0)),
+    ("same-table", [table("0"), table()], (17, 0, 0)),
+    ("same-table", [table("0"), table("0")], (16, 1, 0)),
+    ("same-table", [table("0"), table(anon="22")], (16, 1, 0)),
+    ("same-table", [table("0"), ""], (0, 17, 0)),
+    ("same-tests", [UNIT, UNIT], (1, 0, 0)),
+    ("same-tests", [UNIT, UNIT.replace("done", "skipped [reason: x]", 1)],
+     (0, 1, 0)),
+    ("same-tests", ["", ""], (0, 1, 0)),
+]
+
+
+def main():
+    failed = 0
+    print(f"KTAP version 1\n1..{len(CASES)}")
+    for number, (name, texts, numbers) in enumerate(CASES, 1):
+        read = {**readers.READERS, **readers.COMPARISONS}[name]
+        results = ktap.Results()
+        for document in read(*texts):
+            results += ktap.read(document)
+        good = results.numbers() == numbers
+        if not good:
+            failed += 1
+            print(f"# {results.numbers()}, wanted {numbers}: {list(results)}")
+        print(f"{'' if good else 'not '}ok {number} {name}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
