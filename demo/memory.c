@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The kinds of memory that are served, and the modes that apply to each.
+ *
+ * MINOR needs a second way to the pages, so a file that the handler can map.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/memfd.h>
+#include <linux/mman.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "serve.h"
+
+#define PAGE_4K		(4UL << 10)
+#define PAGE_2M		(2UL << 20)
+
+const struct mode modes[NR_MODES] = {
+	[MISSING]    = { "MISSING", UFFDIO_REGISTER_MODE_MISSING },
+	[MINOR]	     = { "MINOR", UFFDIO_REGISTER_MODE_MINOR },
+	[MISSING_WP] = { "MISSING|WP", UFFDIO_REGISTER_MODE_MISSING |
+				       UFFDIO_REGISTER_MODE_WP },
+};
+
+static int resize(int fd, size_t len)
+{
+	if (fd < 0 || !ftruncate(fd, len))
+		return fd;
+	close(fd);
+	return -1;
+}
+
+static int open_memfd(size_t len)
+{
+	return resize(memfd_create("served", MFD_CLOEXEC), len);
+}
+
+static int open_tmpfs(size_t len)
+{
+	return resize(open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600),
+		      len);
+}
+
+static int open_hugetlb(size_t len)
+{
+	return resize(memfd_create("served", MFD_CLOEXEC | MFD_HUGETLB |
+				   MFD_HUGE_2MB), len);
+}
+
+#define NO_MINOR	(1 << MISSING | 1 << MISSING_WP)
+#define ALL		(NO_MINOR | 1 << MINOR)
+
+const struct memory memories[] = {
+	{ "anonymous", PAGE_4K, NULL, MAP_PRIVATE | MAP_ANONYMOUS, NO_MINOR },
+	{ "anon shared", PAGE_4K, NULL, MAP_SHARED | MAP_ANONYMOUS, NO_MINOR },
+	{ "memfd", PAGE_4K, open_memfd, MAP_SHARED, ALL },
+	{ "memfd private", PAGE_4K, open_memfd, MAP_PRIVATE, ALL },
+	{ "tmpfs file", PAGE_4K, open_tmpfs, MAP_SHARED, ALL },
+	{ "hugetlb memfd", PAGE_2M, open_hugetlb, MAP_SHARED, ALL },
+	{ "MAP_HUGETLB", PAGE_2M, NULL,
+	  MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_HUGE_2MB, NO_MINOR },
+};
+
+const size_t nr_memories = sizeof(memories) / sizeof(memories[0]);
