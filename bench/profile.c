@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A plugin for QEMU that counts the instructions that each function of the
+ * guest's kernel executes, between the marks that bench/workloads.c sets
+ * around what it measures. bench/profile builds and uses it:
+ *
+ *	-plugin profile.so,symbols=FILE,counts=FILE
+ *
+ * SYMBOLS is what `nm -n vmlinux` prints. COUNTS becomes a table of
+ * tab-separated values: function, count; the functions that ran only.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * What is used of QEMU's plugin interface, version 1. Debian ships the
+ * interface with its QEMU, but no header for it.
+ */
+typedef uint64_t qemu_plugin_id_t;
+struct qemu_info;
+struct qemu_plugin_tb;
+struct qemu_plugin_insn;
+enum qemu_plugin_op { QEMU_PLUGIN_INLINE_ADD_U64 };
+enum qemu_plugin_cb_flags { QEMU_PLUGIN_CB_NO_REGS };
+
+void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id,
+		void (*cb)(qemu_plugin_id_t id, struct qemu_plugin_tb *tb));
+void qemu_plugin_register_vcpu_insn_exec_inline(struct qemu_plugin_insn *insn,
+		enum qemu_plugin_op op, void *ptr, uint64_t imm);
+void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn,
+		void (*cb)(unsigned int vcpu, void *data),
+		enum qemu_plugin_cb_flags flags, void *data);
+void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id,
+		void (*cb)(qemu_plugin_id_t id, void *data), void *data);
+size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
+struct qemu_plugin_insn *
+qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t i);
+uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
+const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
+size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
+
+__attribute__((visibility("default"))) int qemu_plugin_version = 1;
+
+/* nopl MARK(%rax): the same as in bench/workloads.c. */
+static const uint8_t mark_begin[] = { 0x0f, 0x1f, 0x80, 'u', 'f', 'f', 'd' };
+static const uint8_t mark_end[] = { 0x0f, 0x1f, 0x80, 'd', 'f', 'f', 'u' };
+
+/* The first stands for everything outside of the kernel. */
+static struct function {
+	uint64_t at;
+	uint64_t now;		/* counts on from the start of the machine */
+	uint64_t before;	/* at the last mark that begins */
+	uint64_t sum;		/* between marks */
+	char name[64];
+} *functions;
+static size_t count;
+static const char *counts_path;
+
+static struct function *function_at(uint64_t address)
+{
+	size_t low = 0, high = count;
+
+	/* The last one that begins at the address or before it. */
+	while (high - low > 1) {
+		size_t middle = low + (high - low) / 2;
+
+		if (functions[middle].at <= address)
+			low = middle;
+		else
+			high = middle;
+	}
+	return &functions[low];
+}
+
+static void begin(unsigned int vcpu, void *data)
+{
+	size_t i;
+
+	(void)vcpu;
+	(void)data;
+	for (i = 0; i < count; i++)
+		functions[i].before = functions[i].now;
+}
+
+static void end(unsigned int vcpu, void *data)
+{
+	size_t i;
+
+	(void)vcpu;
+	(void)data;
+	for (i = 0; i < count; i++)
+		functions[i].sum += functions[i].now - functions[i].before;
+}
+
+static bool is(const struct qemu_plugin_insn *insn, const uint8_t *mark)
+{
+	return qemu_plugin_insn_size(insn) == sizeof(mark_begin) &&
+	       !memcmp(qemu_plugin_insn_data(insn), mark, sizeof(mark_begin));
+}
+
+static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
+{
+	size_t i, n = qemu_plugin_tb_n_insns(tb);
+
+	(void)id;
+	for (i = 0; i < n; i++) {
+		struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
+		struct function *f = function_at(qemu_plugin_insn_vaddr(insn));
+
+		qemu_plugin_register_vcpu_insn_exec_inline(insn,
+				QEMU_PLUGIN_INLINE_ADD_U64, &f->now, 1);
+		if (is(insn, mark_begin))
+			qemu_plugin_register_vcpu_insn_exec_cb(insn, begin,
+					QEMU_PLUGIN_CB_NO_REGS, NULL);
+		else if (is(insn, mark_end))
+			qemu_plugin_register_vcpu_insn_exec_cb(insn, end,
+					QEMU_PLUGIN_CB_NO_REGS, NULL);
+	}
+}
+
+static void write_counts(qemu_plugin_id_t id, void *data)
+{
+	FILE *out = fopen(counts_path, "w");
+	size_t i;
+
+	(void)id;
+	(void)data;
+	if (!out) {
+		perror(counts_path);
+		return;
+	}
+	for (i = 0; i < count; i++)
+		if (functions[i].sum)
+			fprintf(out, "%s\t%llu\n", functions[i].name,
+				(unsigned long long)functions[i].sum);
+	fclose(out);
+}
+
+static bool add_function(uint64_t at, const char *name)
+{
+	struct function *more;
+
+	more = realloc(functions, (count + 1) * sizeof(*functions));
+	if (!more)
+		return false;
+	functions = more;
+	memset(&functions[count], 0, sizeof(*functions));
+	functions[count].at = at;
+	snprintf(functions[count].name, sizeof(functions->name), "%s", name);
+	count++;
+	return true;
+}
+
+static bool read_symbols(const char *path)
+{
+	FILE *in = fopen(path, "r");
+	unsigned long long at;
+	char line[1024], type, name[512];
+	bool good = add_function(0, "(user space)");
+
+	if (!in)
+		return false;
+	while (good && fgets(line, sizeof(line), in)) {
+		if (sscanf(line, "%llx %c %511s", &at, &type, name) != 3 ||
+		    !strchr("tTwW", type) || at < 1ULL << 63)
+			continue;
+		/* Of several names for one place, the first will do. */
+		if (functions[count - 1].at != at)
+			good = add_function(at, name);
+	}
+	fclose(in);
+	return good && count > 1;
+}
+
+__attribute__((visibility("default"))) int
+qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info *info,
+		    int argc, char **argv)
+{
+	const char *symbols = NULL;
+	int i;
+
+	(void)info;
+	for (i = 0; i < argc; i++) {
+		if (!strncmp(argv[i], "symbols=", 8))
+			symbols = argv[i] + 8;
+		else if (!strncmp(argv[i], "counts=", 7))
+			counts_path = strdup(argv[i] + 7);
+	}
+	if (!symbols || !counts_path || !read_symbols(symbols)) {
+		fprintf(stderr, "profile: symbols=FILE,counts=FILE: bad\n");
+		return -1;
+	}
+	qemu_plugin_register_vcpu_tb_trans_cb(id, translate);
+	qemu_plugin_register_atexit_cb(id, write_counts, NULL);
+	return 0;
+}

@@ -1,0 +1,1050 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What `make bench` measures: every operation of userfaultfd, and the ordinary
+ * faults that must not pay for it. Runs in the test machine, which QEMU drives
+ * with -icount shift=0,sleep=off: there, one instruction takes one tick of the
+ * TSC, so that a difference of two RDTSC is a number of instructions. That is
+ * checked first; on any other machine the program refuses to run.
+ *
+ *	workloads [-n SAMPLES] [-l] [-x] [PART-OF-A-NAME...]
+ *
+ * -l lists the names. -x wants exact names; without it the "reference" workloads
+ * run always, which measure by itself what some of the others include.
+ *
+ * Prints a table of tab-separated values, one line per sample:
+ *
+ *	name class unit units work bytes count
+ *
+ * COUNT instructions were spent on UNITS units. WORK, "copy" or "clear", says
+ * that each of them includes moving BYTES bytes, which no kernel can avoid.
+ *
+ * A sample is
+ *
+ *	map, prepare, register, arm;	not counted
+ *	action on each step of the area	counted
+ *	unmap				not counted
+ *
+ * and repeats to the last digits because
+ *
+ *  - there is one processor, and nothing runs beside a SCHED_FIFO process;
+ *  - the kernel's own threads get time to settle before each sample;
+ *  - a sample begins just after a tick, and all but the longest end before the
+ *    next one;
+ *  - all areas are at fixed addresses, so that page tables fall alike;
+ *  - the first run of each workload, which fills caches, is thrown away.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/shm.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <linux/memfd.h>
+#include <linux/userfaultfd.h>
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ	22
+#define MADV_POPULATE_WRITE	23
+#endif
+
+#define KIB(n)		((size_t)(n) << 10)
+#define MIB(n)		((size_t)(n) << 20)
+#define PAGE		KIB(4)
+#define HUGE		MIB(2)
+#define AROUND		KIB(64)		/* what one fault maps around itself */
+#define AREA_MAX	MIB(16)
+
+/* Where things are, each with a part of the page tables of its own. */
+#define AREA_AT		((char *)(1UL << 44))
+#define ALIAS_AT	((char *)(2UL << 44))
+#define SOURCE_AT	((char *)(3UL << 44))
+#define ELSEWHERE_AT	((char *)(4UL << 44))
+
+#define RAMFS		"/tmp/bench-ramfs"
+#define THP_SHMEM	"/sys/kernel/mm/transparent_hugepage/shmem_enabled"
+#define RT_RUNTIME	"/proc/sys/kernel/sched_rt_runtime_us"
+
+#define MISSING		UFFDIO_REGISTER_MODE_MISSING
+#define MINOR		UFFDIO_REGISTER_MODE_MINOR
+#define WP		UFFDIO_REGISTER_MODE_WP
+
+enum memory {
+	NOTHING, ANON, ANON_HUGE, SHMEM, SHMEM_PRIVATE, SHMEM_HUGE, SYSV, FILES,
+	FILES_PRIVATE, HUGETLB,
+};
+
+enum work { NO_WORK, COPY, CLEAR };
+
+struct workload {
+	const char *name;
+	const char *class;
+	enum memory memory;
+	enum work work;
+	size_t size;		/* of the area */
+	size_t step;		/* what one action is for; 0: the area */
+	size_t per;		/* what is reported; 0: an action */
+	unsigned int repeat;	/* this often over the area; 0: once */
+	__u64 modes;		/* to register for; 0: not at all */
+	__u64 features;
+	void (*prepare)(void);
+	void (*arm)(void);
+	void (*before)(char *at, size_t len);	/* each action, uncounted */
+	void (*action)(char *at, size_t len);
+	void (*handler)(char *at, size_t len);	/* solves each userfault */
+	__u64 flags;				/* that each must have */
+};
+
+/* What the functions of the workload that runs now work on. */
+static const struct workload *now;
+static char *source;
+static int file = -1;
+static int uffd = -1;
+
+static void __attribute__((noreturn, format(printf, 1, 2)))
+die(const char *fmt, ...)
+{
+	int error = errno;
+	va_list args;
+
+	fflush(stdout);
+	fprintf(stderr, "workloads: ");
+	if (now)
+		fprintf(stderr, "%s: ", now->name);
+	va_start(args, fmt);
+	vfprintf(stderr, fmt, args);
+	va_end(args);
+	fprintf(stderr, ": %s\n", strerror(error));
+	exit(1);
+}
+
+static void spit(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+
+	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+		die("cannot write %s to %s", text, path);
+	close(fd);
+}
+
+/* ---- the clock ---- */
+
+static inline uint64_t count(void)
+{
+	uint32_t low, high;
+
+	asm volatile("rdtsc" : "=a"(low), "=d"(high) : : "memory");
+	return (uint64_t)high << 32 | low;
+}
+
+/*
+ * Where bench/profile begins and ends to look: no operations that its plugin
+ * for QEMU knows by their displacement. They are outside of what is counted.
+ */
+#define MARK_BEGIN()	asm volatile("nopl 0x64666675(%%rax)" : : : "memory")
+#define MARK_END()	asm volatile("nopl 0x75666664(%%rax)" : : : "memory")
+
+static bool warm;	/* the sample counts */
+
+/* 2000 instructions and the few around them must take that many counts. */
+static void check_clock(void)
+{
+	uint64_t begin, n, best = UINT64_MAX;
+	unsigned long loops;
+	int i;
+
+	for (i = 0; i < 10; i++) {
+		loops = 1000;
+		begin = count();
+		asm volatile("1: dec %0; jnz 1b" : "+r"(loops) : : "cc");
+		n = count() - begin;
+		if (n < best)
+			best = n;
+	}
+	if (best < 2000 || best > 2020) {
+		fprintf(stderr,
+			"workloads: 2000 instructions take %llu counts: this machine does not count instructions\n",
+			(unsigned long long)best);
+		exit(1);
+	}
+	printf("# clock\t2000 instructions and a reading: %llu counts\n",
+	       (unsigned long long)best);
+}
+
+/*
+ * Lets the rest of the kernel come to rest, then waits for a tick: it takes
+ * longer than the reading of the clock, and the next one is far off.
+ */
+static void settle(void)
+{
+	struct timespec rest = { .tv_nsec = 20000000 };
+	uint64_t last, next;
+	int limit = 10000000;
+
+	nanosleep(&rest, NULL);
+	last = count();
+	while (limit--) {
+		next = count();
+		if (next - last > 500)
+			return;
+		last = next;
+	}
+	errno = ETIME;
+	die("no tick comes");
+}
+
+/* ---- memory ---- */
+
+static bool has_file(void)
+{
+	return now->memory >= SHMEM && now->memory != SYSV;
+}
+
+static bool is_private(void)
+{
+	return now->memory == ANON || now->memory == ANON_HUGE ||
+	       now->memory == SHMEM_PRIVATE || now->memory == FILES_PRIVATE;
+}
+
+static void map_at(char *at, size_t size, int flags, int fd)
+{
+	char *p;
+
+	if (fd < 0)
+		flags |= MAP_ANONYMOUS;
+	p = mmap(at, size, PROT_READ | PROT_WRITE,
+		 flags | MAP_FIXED_NOREPLACE, fd, 0);
+	if (p != at)
+		die("cannot map %zu bytes", size);
+}
+
+static void map_sysv(void)
+{
+	int id = shmget(IPC_PRIVATE, now->size, IPC_CREAT | 0600);
+
+	if (id < 0 || shmat(id, AREA_AT, 0) != AREA_AT ||
+	    shmat(id, ALIAS_AT, 0) != ALIAS_AT || shmctl(id, IPC_RMID, NULL))
+		die("cannot attach a segment");
+}
+
+/*
+ * The area, and a second mapping of the same file that is in no userfaultfd.
+ * The two of anonymous memory have nothing in common.
+ */
+static void map(void)
+{
+	int kind = is_private() ? MAP_PRIVATE : MAP_SHARED;
+	int huge;
+
+	switch (now->memory) {
+	case NOTHING:
+		return;
+	case SYSV:
+		map_sysv();
+		return;
+	case SHMEM:
+	case SHMEM_PRIVATE:
+	case SHMEM_HUGE:
+		file = memfd_create("bench", 0);
+		break;
+	case HUGETLB:
+		file = memfd_create("bench", MFD_HUGETLB | MFD_HUGE_2MB);
+		break;
+	case FILES:
+	case FILES_PRIVATE:
+		file = open(RAMFS "/file", O_RDWR | O_CREAT | O_TRUNC, 0600);
+		break;
+	default:
+		break;
+	}
+	if (has_file() && (file < 0 || ftruncate(file, now->size)))
+		die("cannot make a file");
+	map_at(AREA_AT, now->size, kind, file);
+	map_at(ALIAS_AT, now->size, file < 0 ? MAP_PRIVATE : MAP_SHARED, file);
+	if (now->memory == HUGETLB)
+		return;
+	huge = now->memory == ANON_HUGE || now->memory == SHMEM_HUGE;
+	if (madvise(AREA_AT, now->size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) ||
+	    madvise(ALIAS_AT, now->size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE))
+		die("cannot choose the size of pages");
+}
+
+static void unmap(void)
+{
+	if (now->memory == NOTHING)
+		return;
+	if (now->memory == SYSV) {
+		shmdt(AREA_AT);
+		shmdt(ALIAS_AT);
+		return;
+	}
+	munmap(AREA_AT, now->size);
+	munmap(ALIAS_AT, now->size);
+	if (file >= 0) {
+		if (ftruncate(file, 0))
+			die("cannot truncate");
+		close(file);
+	}
+	file = -1;
+}
+
+/* ---- how an area may be prepared ---- */
+
+/* The file has all its pages, the area maps none of them. */
+static void fill_file(void)
+{
+	if (madvise(ALIAS_AT, now->size, MADV_POPULATE_WRITE))
+		die("cannot fill");
+}
+
+/* The same, and the area is the only mapping. */
+static void fill_file_alone(void)
+{
+	fill_file();
+	if (madvise(ALIAS_AT, now->size, MADV_DONTNEED))
+		die("cannot forget");
+}
+
+static void fill_area(void)
+{
+	if (madvise(AREA_AT, now->size, MADV_POPULATE_WRITE))
+		die("cannot fill");
+}
+
+static void read_area(void)
+{
+	if (madvise(AREA_AT, now->size, MADV_POPULATE_READ))
+		die("cannot read");
+}
+
+/* ---- userfaultfd ---- */
+
+static void open_uffd(void)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = now->features };
+
+	uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api))
+		die("cannot open a userfaultfd");
+}
+
+static void uffd_register(char *at, size_t len)
+{
+	struct uffdio_register arg = {
+		.range = { (unsigned long)at, len }, .mode = now->modes,
+	};
+
+	if (ioctl(uffd, UFFDIO_REGISTER, &arg))
+		die("UFFDIO_REGISTER");
+}
+
+static void uffd_unregister(char *at, size_t len)
+{
+	struct uffdio_range arg = { (unsigned long)at, len };
+
+	if (ioctl(uffd, UFFDIO_UNREGISTER, &arg))
+		die("UFFDIO_UNREGISTER");
+}
+
+static void uffd_wake(char *at, size_t len)
+{
+	struct uffdio_range arg = { (unsigned long)at, len };
+
+	if (ioctl(uffd, UFFDIO_WAKE, &arg))
+		die("UFFDIO_WAKE");
+}
+
+static void do_copy(char *at, size_t len, __u64 mode)
+{
+	struct uffdio_copy arg = {
+		.dst = (unsigned long)at, .len = len, .mode = mode,
+		.src = (unsigned long)source + (at - AREA_AT),
+	};
+
+	if (ioctl(uffd, UFFDIO_COPY, &arg) || arg.copy != (__s64)len)
+		die("UFFDIO_COPY");
+}
+
+static void uffd_copy(char *at, size_t len)
+{
+	do_copy(at, len, 0);
+}
+
+static void uffd_copy_wp(char *at, size_t len)
+{
+	do_copy(at, len, UFFDIO_COPY_MODE_WP);
+}
+
+static void uffd_zeropage(char *at, size_t len)
+{
+	struct uffdio_zeropage arg = { .range = { (unsigned long)at, len } };
+
+	if (ioctl(uffd, UFFDIO_ZEROPAGE, &arg) || arg.zeropage != (__s64)len)
+		die("UFFDIO_ZEROPAGE");
+}
+
+static void uffd_continue(char *at, size_t len)
+{
+	struct uffdio_continue arg = { .range = { (unsigned long)at, len } };
+
+	if (ioctl(uffd, UFFDIO_CONTINUE, &arg) || arg.mapped != (__s64)len)
+		die("UFFDIO_CONTINUE");
+}
+
+static void uffd_poison(char *at, size_t len)
+{
+	struct uffdio_poison arg = { .range = { (unsigned long)at, len } };
+
+	if (ioctl(uffd, UFFDIO_POISON, &arg) || arg.updated != (__s64)len)
+		die("UFFDIO_POISON");
+}
+
+static void uffd_move(char *at, size_t len)
+{
+	struct uffdio_move arg = {
+		.dst = (unsigned long)at, .len = len,
+		.src = (unsigned long)ALIAS_AT + (at - AREA_AT),
+	};
+
+	if (ioctl(uffd, UFFDIO_MOVE, &arg) || arg.move != (__s64)len)
+		die("UFFDIO_MOVE");
+}
+
+static void write_protect(char *at, size_t len, __u64 mode)
+{
+	struct uffdio_writeprotect arg = {
+		.range = { (unsigned long)at, len }, .mode = mode,
+	};
+
+	if (ioctl(uffd, UFFDIO_WRITEPROTECT, &arg))
+		die("UFFDIO_WRITEPROTECT");
+}
+
+static void uffd_protect(char *at, size_t len)
+{
+	write_protect(at, len, UFFDIO_WRITEPROTECT_MODE_WP);
+}
+
+static void uffd_unprotect(char *at, size_t len)
+{
+	write_protect(at, len, 0);
+}
+
+static void protect_area(void)
+{
+	uffd_protect(AREA_AT, now->size);
+}
+
+/* ---- what the kernel does without userfaultfd ---- */
+
+static void touch_read(char *at, size_t len)
+{
+	(void)len;
+	(void)*(volatile char *)at;
+}
+
+static void touch_write(char *at, size_t len)
+{
+	(void)len;
+	*(volatile char *)at = 1;
+}
+
+static void populate_read(char *at, size_t len)
+{
+	if (madvise(at, len, MADV_POPULATE_READ))
+		die("MADV_POPULATE_READ");
+}
+
+static void populate_write(char *at, size_t len)
+{
+	if (madvise(at, len, MADV_POPULATE_WRITE))
+		die("MADV_POPULATE_WRITE");
+}
+
+static void read_file(char *at, size_t len)
+{
+	if (pread(file, source, len, at - AREA_AT) != (ssize_t)len)
+		die("pread");
+}
+
+static void write_file(char *at, size_t len)
+{
+	if (pwrite(file, source, len, at - AREA_AT) != (ssize_t)len)
+		die("pwrite");
+}
+
+static void allocate(char *at, size_t len)
+{
+	if (fallocate(file, 0, at - AREA_AT, len))
+		die("fallocate");
+}
+
+static void punch(char *at, size_t len)
+{
+	if (fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		      at - AREA_AT, len))
+		die("cannot punch a hole");
+}
+
+static void map_and_unmap(char *at, size_t len)
+{
+	(void)at;
+	map_at(ELSEWHERE_AT, len, MAP_PRIVATE, -1);
+	munmap(ELSEWHERE_AT, len);
+}
+
+static void move_mapping(char *from, char *to, size_t len)
+{
+	if (mremap(from, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, to) != to)
+		die("mremap");
+}
+
+static void move_there_and_back(char *at, size_t len)
+{
+	move_mapping(at, ELSEWHERE_AT, len);
+	move_mapping(ELSEWHERE_AT, at, len);
+}
+
+static void fork_and_wait(char *at, size_t len)
+{
+	pid_t pid = fork();
+
+	(void)at;
+	(void)len;
+	if (pid == 0)
+		_exit(0);
+	if (pid < 0 || waitpid(pid, NULL, 0) != pid)
+		die("fork");
+}
+
+/* ---- references ---- */
+
+static void copy_by_itself(char *at, size_t len)
+{
+	char *from = source + (at - AREA_AT);
+
+	asm volatile("rep movsb" : "+D"(at), "+S"(from), "+c"(len)
+		     : : "memory");
+}
+
+static void clear_by_itself(char *at, size_t len)
+{
+	asm volatile("rep stosb" : "+D"(at), "+c"(len) : "a"(0) : "memory");
+}
+
+static void do_nothing(char *at, size_t len)
+{
+	(void)at;
+	(void)len;
+}
+
+/* ---- the other side of a userfault ---- */
+
+static volatile bool stopping;
+static unsigned long served;
+
+static void interrupt(int sig)
+{
+	(void)sig;
+}
+
+static void *serve(void *unused)
+{
+	struct uffd_msg msg;
+	char *at;
+
+	(void)unused;
+	for (;;) {
+		if (read(uffd, &msg, sizeof(msg)) != sizeof(msg)) {
+			if (errno == EINTR && stopping)
+				return NULL;
+			die("cannot read an event");
+		}
+		if (msg.event != UFFD_EVENT_PAGEFAULT ||
+		    (msg.arg.pagefault.flags & ~UFFD_PAGEFAULT_FLAG_WRITE) !=
+		    now->flags)
+			die("an event %#x with flags %#llx", msg.event,
+			    (unsigned long long)msg.arg.pagefault.flags);
+		at = (char *)(msg.arg.pagefault.address & -now->step);
+		now->handler(at, now->step);
+		served++;
+	}
+}
+
+/* ---- a sample ---- */
+
+static size_t step_of(const struct workload *w)
+{
+	return w->step ?: w->size;
+}
+
+static unsigned long units_of(const struct workload *w)
+{
+	return w->size / (w->per ?: step_of(w)) * (w->repeat ?: 1);
+}
+
+static uint64_t act(void)
+{
+	unsigned int round, rounds = now->repeat ?: 1;
+	size_t off, step = step_of(now);
+	uint64_t begin, sum = 0;
+
+	if (!now->before) {
+		begin = count();
+		for (round = 0; round < rounds; round++)
+			for (off = 0; off < now->size; off += step)
+				now->action(AREA_AT + off, step);
+		return count() - begin;
+	}
+	for (round = 0; round < rounds; round++) {
+		for (off = 0; off < now->size; off += step) {
+			now->before(AREA_AT + off, step);
+			begin = count();
+			now->action(AREA_AT + off, step);
+			sum += count() - begin;
+		}
+	}
+	return sum;
+}
+
+static uint64_t sample(void)
+{
+	pthread_t server;
+	uint64_t n;
+
+	map();
+	if (now->prepare)
+		now->prepare();
+	if (now->modes) {
+		open_uffd();
+		/* Otherwise that is what is measured. */
+		if (!now->before)
+			uffd_register(AREA_AT, now->size);
+	}
+	if (now->arm)
+		now->arm();
+	if (now->handler) {
+		stopping = false;
+		served = 0;
+		if (pthread_create(&server, NULL, serve, NULL))
+			die("cannot start the handler");
+	}
+
+	settle();
+	if (warm)
+		MARK_BEGIN();
+	n = act();
+	if (warm)
+		MARK_END();
+
+	if (now->handler) {
+		stopping = true;
+		pthread_kill(server, SIGUSR1);
+		pthread_join(server, NULL);
+		if (served != units_of(now)) {
+			errno = ENOMSG;
+			die("%lu faults for %lu touches", served,
+			    units_of(now));
+		}
+	}
+	unmap();
+	if (uffd >= 0)
+		close(uffd);
+	uffd = -1;
+	return n;
+}
+
+/* ---- the list ---- */
+
+/* At most 1.02 of stock: what userfaultfd does, or does to registered memory */
+#define OP(n, m)	.name = n, .class = "operation", .memory = m
+/* At most 1.000: whoever does not use it does not pay for it */
+#define PLAIN(n, m)	.name = n, .class = "ordinary", .memory = m
+/* What work costs that is not the kernel's */
+#define REFERENCE(n, m)	.name = n, .class = "reference", .memory = m
+
+/* An action on the whole area, or on every page; reported by the page. */
+#define RANGE		.size = MIB(16), .per = PAGE
+#define PAGES		.size = MIB(16), .step = PAGE
+#define HUGE_RANGE	.size = MIB(16), .per = HUGE
+#define HUGE_PAGES	.size = MIB(16), .step = HUGE
+/* What is over before the next tick. */
+#define TOUCHES		.size = MIB(1), .step = PAGE
+#define FAULTS		.size = KIB(512), .step = PAGE
+#define SHORT_RANGE	.size = MIB(1), .per = PAGE
+#define ONE_HUGE	.size = HUGE, .step = HUGE
+#define CALLS(n)	.size = MIB(16), .repeat = n
+
+static const struct workload workloads[] = {
+	{ REFERENCE("copy of 4 KiB, rep movsb", ANON), TOUCHES,
+	  .prepare = fill_area, .action = copy_by_itself },
+	{ REFERENCE("clear of 4 KiB, rep stosb", ANON), TOUCHES,
+	  .prepare = fill_area, .action = clear_by_itself },
+	{ REFERENCE("nothing", ANON), TOUCHES, .action = do_nothing },
+
+	/* The operations */
+	{ OP("CONTINUE shmem, range", SHMEM), RANGE, .modes = MINOR,
+	  .prepare = fill_file, .action = uffd_continue },
+	{ OP("CONTINUE shmem, range, not mapped elsewhere", SHMEM), RANGE,
+	  .modes = MINOR, .prepare = fill_file_alone,
+	  .action = uffd_continue },
+	{ OP("CONTINUE shmem, page by page", SHMEM), PAGES, .modes = MINOR,
+	  .prepare = fill_file, .action = uffd_continue },
+	{ OP("CONTINUE shmem in huge folios, range", SHMEM_HUGE), RANGE,
+	  .modes = MINOR, .prepare = fill_file, .action = uffd_continue },
+	{ OP("CONTINUE shmem private, range", SHMEM_PRIVATE), RANGE,
+	  .modes = MINOR, .prepare = fill_file, .action = uffd_continue },
+	{ OP("CONTINUE shmem private, page by page", SHMEM_PRIVATE), PAGES,
+	  .modes = MINOR, .prepare = fill_file, .action = uffd_continue },
+	{ OP("CONTINUE hugetlb, range", HUGETLB), HUGE_RANGE, .modes = MINOR,
+	  .prepare = fill_file, .action = uffd_continue },
+	{ OP("CONTINUE hugetlb, page by page", HUGETLB), HUGE_PAGES,
+	  .modes = MINOR, .prepare = fill_file, .action = uffd_continue },
+
+	{ OP("COPY anon, range", ANON), RANGE, .work = COPY, .modes = MISSING,
+	  .action = uffd_copy },
+	{ OP("COPY anon, page by page", ANON), PAGES, .work = COPY,
+	  .modes = MISSING, .action = uffd_copy },
+	{ OP("COPY anon write-protected, range", ANON), RANGE, .work = COPY,
+	  .modes = MISSING | WP, .action = uffd_copy_wp },
+	{ OP("COPY shmem, range", SHMEM), RANGE, .work = COPY,
+	  .modes = MISSING, .action = uffd_copy },
+	{ OP("COPY shmem, page by page", SHMEM), PAGES, .work = COPY,
+	  .modes = MISSING, .action = uffd_copy },
+	{ OP("COPY shmem write-protected, range", SHMEM), RANGE, .work = COPY,
+	  .modes = MISSING | WP, .action = uffd_copy_wp },
+	{ OP("COPY shmem private, range", SHMEM_PRIVATE), RANGE, .work = COPY,
+	  .modes = MISSING, .action = uffd_copy },
+	{ OP("COPY hugetlb, range", HUGETLB), HUGE_RANGE, .work = COPY,
+	  .modes = MISSING, .action = uffd_copy },
+
+	{ OP("ZEROPAGE anon, range", ANON), RANGE, .modes = MISSING,
+	  .action = uffd_zeropage },
+	{ OP("ZEROPAGE anon, page by page", ANON), PAGES, .modes = MISSING,
+	  .action = uffd_zeropage },
+	{ OP("ZEROPAGE shmem, range", SHMEM), RANGE, .work = CLEAR,
+	  .modes = MISSING, .action = uffd_zeropage },
+	{ OP("ZEROPAGE shmem, page by page", SHMEM), PAGES, .work = CLEAR,
+	  .modes = MISSING, .action = uffd_zeropage },
+	{ OP("ZEROPAGE shmem private, range", SHMEM_PRIVATE), RANGE,
+	  .modes = MISSING, .action = uffd_zeropage },
+
+	{ OP("POISON anon, range", ANON), RANGE, .modes = MISSING,
+	  .action = uffd_poison },
+	{ OP("POISON anon, page by page", ANON), PAGES, .modes = MISSING,
+	  .action = uffd_poison },
+	{ OP("POISON shmem, range", SHMEM), RANGE, .modes = MISSING,
+	  .action = uffd_poison },
+	{ OP("POISON shmem, page by page", SHMEM), PAGES, .modes = MISSING,
+	  .action = uffd_poison },
+	{ OP("POISON hugetlb, range", HUGETLB), HUGE_RANGE, .modes = MISSING,
+	  .action = uffd_poison },
+
+	{ OP("WRITEPROTECT anon, protect, range", ANON), RANGE, .modes = WP,
+	  .prepare = fill_area, .action = uffd_protect },
+	{ OP("WRITEPROTECT anon, protect, page by page", ANON), PAGES,
+	  .modes = WP, .prepare = fill_area, .action = uffd_protect },
+	{ OP("WRITEPROTECT anon, unprotect, range", ANON), RANGE, .modes = WP,
+	  .prepare = fill_area, .arm = protect_area,
+	  .action = uffd_unprotect },
+	{ OP("WRITEPROTECT shmem, protect, range", SHMEM), RANGE, .modes = WP,
+	  .prepare = fill_area, .action = uffd_protect },
+	{ OP("WRITEPROTECT shmem, protect, page by page", SHMEM), PAGES,
+	  .modes = WP, .prepare = fill_area, .action = uffd_protect },
+	{ OP("WRITEPROTECT shmem, unprotect, range", SHMEM), RANGE,
+	  .modes = WP, .prepare = fill_area, .arm = protect_area,
+	  .action = uffd_unprotect },
+	{ OP("WRITEPROTECT hugetlb, protect, range", HUGETLB), HUGE_RANGE,
+	  .modes = WP, .prepare = fill_area, .action = uffd_protect },
+
+	{ OP("MOVE anon, range", ANON), SHORT_RANGE, .modes = MISSING,
+	  .prepare = fill_file, .action = uffd_move },
+	{ OP("WAKE, nobody waits", SHMEM), CALLS(64), .modes = MISSING,
+	  .action = uffd_wake },
+	{ OP("REGISTER anon", ANON), CALLS(64), .modes = MISSING,
+	  .before = uffd_unregister, .action = uffd_register },
+	{ OP("UNREGISTER anon", ANON), CALLS(64), .modes = MISSING,
+	  .before = uffd_register, .action = uffd_unregister },
+	{ OP("REGISTER shmem", SHMEM), CALLS(64), .modes = MISSING | MINOR,
+	  .before = uffd_unregister, .action = uffd_register },
+	{ OP("UNREGISTER shmem", SHMEM), CALLS(64), .modes = MISSING | MINOR,
+	  .before = uffd_register, .action = uffd_unregister },
+	{ OP("REGISTER hugetlb", HUGETLB), CALLS(64),
+	  .modes = MISSING | MINOR, .before = uffd_unregister,
+	  .action = uffd_register },
+	{ OP("UNREGISTER hugetlb", HUGETLB), CALLS(64),
+	  .modes = MISSING | MINOR, .before = uffd_register,
+	  .action = uffd_unregister },
+
+	/* From the touch to its return; the handler is on the same processor */
+	{ OP("minor fault and CONTINUE, shmem", SHMEM), FAULTS,
+	  .modes = MINOR, .prepare = fill_file, .action = touch_read,
+	  .handler = uffd_continue, .flags = UFFD_PAGEFAULT_FLAG_MINOR },
+	{ OP("minor fault and CONTINUE, shmem private", SHMEM_PRIVATE),
+	  FAULTS, .modes = MINOR, .prepare = fill_file,
+	  .action = touch_read, .handler = uffd_continue,
+	  .flags = UFFD_PAGEFAULT_FLAG_MINOR },
+	{ OP("minor fault and CONTINUE, hugetlb", HUGETLB), HUGE_PAGES,
+	  .modes = MINOR, .prepare = fill_file, .action = touch_read,
+	  .handler = uffd_continue, .flags = UFFD_PAGEFAULT_FLAG_MINOR },
+	{ OP("missing fault and COPY, anon", ANON), FAULTS, .work = COPY,
+	  .modes = MISSING, .action = touch_write, .handler = uffd_copy },
+	{ OP("missing fault and COPY, shmem", SHMEM), FAULTS, .work = COPY,
+	  .modes = MISSING, .action = touch_write, .handler = uffd_copy },
+	{ OP("missing fault and COPY, hugetlb", HUGETLB), ONE_HUGE,
+	  .work = COPY, .modes = MISSING, .action = touch_write,
+	  .handler = uffd_copy },
+	{ OP("missing fault and ZEROPAGE, anon", ANON), FAULTS,
+	  .modes = MISSING, .action = touch_read,
+	  .handler = uffd_zeropage },
+	{ OP("missing fault and ZEROPAGE, shmem", SHMEM), FAULTS,
+	  .work = CLEAR, .modes = MISSING, .action = touch_read,
+	  .handler = uffd_zeropage },
+	{ OP("write-protect fault and unprotect, anon", ANON), FAULTS,
+	  .modes = WP, .prepare = fill_area, .arm = protect_area,
+	  .action = touch_write, .handler = uffd_unprotect,
+	  .flags = UFFD_PAGEFAULT_FLAG_WP },
+	{ OP("write-protect fault and unprotect, shmem", SHMEM), FAULTS,
+	  .modes = WP, .prepare = fill_area, .arm = protect_area,
+	  .action = touch_write, .handler = uffd_unprotect,
+	  .flags = UFFD_PAGEFAULT_FLAG_WP },
+
+	/* Registered memory whose faults the kernel solves by itself */
+	{ OP("armed WP: write to a hole, anon", ANON), TOUCHES, .work = CLEAR,
+	  .modes = WP, .action = touch_write },
+	{ OP("armed WP: write to a hole, shmem", SHMEM), TOUCHES,
+	  .work = CLEAR, .modes = WP, .action = touch_write },
+	{ OP("armed WP: read of a cached page, shmem", SHMEM), TOUCHES,
+	  .modes = WP, .prepare = fill_file, .action = touch_read },
+	{ OP("armed WP_ASYNC: write to protected, anon", ANON), TOUCHES,
+	  .modes = WP, .features = UFFD_FEATURE_WP_ASYNC,
+	  .prepare = fill_area, .arm = protect_area, .action = touch_write },
+	{ OP("armed WP_ASYNC: write to protected, shmem", SHMEM), TOUCHES,
+	  .modes = WP, .features = UFFD_FEATURE_WP_ASYNC,
+	  .prepare = fill_area, .arm = protect_area, .action = touch_write },
+	{ OP("armed MINOR: write to a hole, shmem", SHMEM), TOUCHES,
+	  .work = CLEAR, .modes = MINOR, .action = touch_write },
+	{ OP("armed MISSING: read of a cached page, shmem", SHMEM),
+	  .size = MIB(1), .step = AROUND, .modes = MISSING,
+	  .prepare = fill_file, .action = touch_read },
+	{ OP("armed MISSING: write to a cached page, shmem", SHMEM), TOUCHES,
+	  .modes = MISSING, .prepare = fill_file, .action = touch_write },
+
+	/* No userfaultfd at all */
+	{ PLAIN("write fault, anon", ANON), TOUCHES, .work = CLEAR,
+	  .action = touch_write },
+	{ PLAIN("read fault, anon (zero page)", ANON), TOUCHES,
+	  .action = touch_read },
+	{ PLAIN("write after read, anon", ANON), TOUCHES, .work = CLEAR,
+	  .prepare = read_area, .action = touch_write },
+	{ PLAIN("write fault, anon huge page", ANON_HUGE), ONE_HUGE,
+	  .work = CLEAR, .action = touch_write },
+	{ PLAIN("populate for writing, anon", ANON), SHORT_RANGE,
+	  .work = CLEAR, .action = populate_write },
+	{ PLAIN("write to a hole, shmem", SHMEM), TOUCHES, .work = CLEAR,
+	  .action = touch_write },
+	{ PLAIN("read of a hole, shmem", SHMEM), TOUCHES, .work = CLEAR,
+	  .action = touch_read },
+	{ PLAIN("write to a cached page, shmem", SHMEM), TOUCHES,
+	  .prepare = fill_file, .action = touch_write },
+	{ PLAIN("read of a cached page, shmem, fault-around", SHMEM),
+	  .size = MIB(1), .step = AROUND, .prepare = fill_file,
+	  .action = touch_read },
+	{ PLAIN("populate for reading, cached, shmem", SHMEM), SHORT_RANGE,
+	  .prepare = fill_file, .action = populate_read },
+	{ PLAIN("populate for writing, cached, shmem", SHMEM), SHORT_RANGE,
+	  .prepare = fill_file, .action = populate_write },
+	{ PLAIN("populate for writing, holes, shmem", SHMEM), SHORT_RANGE,
+	  .work = CLEAR, .action = populate_write },
+	{ PLAIN("write to a hole, shmem huge page", SHMEM_HUGE), ONE_HUGE,
+	  .work = CLEAR, .action = touch_write },
+	{ PLAIN("write to a cached page, shmem private (COW)", SHMEM_PRIVATE),
+	  TOUCHES, .prepare = fill_file, .action = touch_write },
+	{ PLAIN("read of a cached page, shmem private", SHMEM_PRIVATE),
+	  .size = MIB(1), .step = AROUND, .prepare = fill_file,
+	  .action = touch_read },
+	{ PLAIN("write to a hole, SysV segment", SYSV), TOUCHES,
+	  .work = CLEAR, .action = touch_write },
+	{ PLAIN("write to a cached page, SysV segment", SYSV), TOUCHES,
+	  .prepare = fill_file, .action = touch_write },
+	{ PLAIN("write to a hole, ramfs file", FILES), TOUCHES,
+	  .work = CLEAR, .action = touch_write },
+	{ PLAIN("write to a cached page, ramfs file", FILES), TOUCHES,
+	  .prepare = fill_file, .action = touch_write },
+	{ PLAIN("read of a cached page, ramfs file, fault-around", FILES),
+	  .size = MIB(1), .step = AROUND, .prepare = fill_file,
+	  .action = touch_read },
+	{ PLAIN("write to a cached page, ramfs private (COW)", FILES_PRIVATE),
+	  TOUCHES, .prepare = fill_file, .action = touch_write },
+	{ PLAIN("write to a hole, hugetlb", HUGETLB), ONE_HUGE,
+	  .work = CLEAR, .action = touch_write },
+	{ PLAIN("write to a cached page, hugetlb", HUGETLB), HUGE_PAGES,
+	  .prepare = fill_file, .action = touch_write },
+	{ PLAIN("write() to a hole, shmem", SHMEM), TOUCHES, .work = COPY,
+	  .action = write_file },
+	{ PLAIN("read() of a cached page, shmem", SHMEM), TOUCHES,
+	  .work = COPY, .prepare = fill_file, .action = read_file },
+	{ PLAIN("fallocate, shmem", SHMEM), SHORT_RANGE,
+	  .action = allocate },
+	{ PLAIN("hole punch, shmem", SHMEM), SHORT_RANGE,
+	  .prepare = fill_file_alone, .action = punch },
+	{ PLAIN("mmap and munmap", NOTHING), CALLS(64),
+	  .action = map_and_unmap },
+	{ PLAIN("mremap there and back", ANON), CALLS(64),
+	  .action = move_there_and_back },
+	{ PLAIN("fork, exit and wait", SHMEM), CALLS(2), .prepare = fill_area,
+	  .action = fork_and_wait },
+};
+
+#define COUNT	(sizeof(workloads) / sizeof(*workloads))
+
+static const char *unit_of(const struct workload *w)
+{
+	switch (w->per ?: w->step) {
+	case PAGE:
+		return "4 KiB page";
+	case AROUND:
+		return "fault, 16 pages";
+	case HUGE:
+		return "2 MiB page";
+	default:
+		return "call";
+	}
+}
+
+static void measure(int samples)
+{
+	static const char *const work[] = { "none", "copy", "clear" };
+	uint64_t n[samples];
+	int i;
+
+	warm = false;
+	sample();
+	warm = true;
+	for (i = 0; i < samples; i++)
+		n[i] = sample();
+	for (i = 0; i < samples; i++)
+		printf("%s\t%s\t%s\t%lu\t%s\t%zu\t%llu\n", now->name,
+		       now->class, unit_of(now), units_of(now),
+		       work[now->work],
+		       now->work ? (now->per ?: now->step) : 0,
+		       (unsigned long long)n[i]);
+	/* A serial line that still sends would interrupt the next sample. */
+	fflush(stdout);
+	tcdrain(STDOUT_FILENO);
+}
+
+/* Also when a workload failed. */
+static void tear_down(void)
+{
+	umount2(RAMFS, MNT_DETACH);
+	rmdir(RAMFS);
+	spit(THP_SHMEM, "never");
+}
+
+static void set_up(void)
+{
+	struct sched_param fifo = { .sched_priority = 1 };
+	struct sigaction sa = { .sa_handler = interrupt };
+	cpu_set_t first;
+
+	CPU_ZERO(&first);
+	CPU_SET(0, &first);
+	spit(RT_RUNTIME, "-1");
+	spit(THP_SHMEM, "advise");
+	if (sched_setaffinity(0, sizeof(first), &first) ||
+	    sched_setscheduler(0, SCHED_FIFO, &fifo))
+		die("cannot have the processor alone");
+	sigaction(SIGUSR1, &sa, NULL);
+	if (mkdir(RAMFS, 0700) || mount("ramfs", RAMFS, "ramfs", 0, NULL))
+		die("cannot mount a ramfs");
+	atexit(tear_down);
+
+	source = SOURCE_AT;
+	map_at(source, AREA_MAX, MAP_PRIVATE, -1);
+	if (madvise(source, AREA_MAX, MADV_NOHUGEPAGE))
+		die("cannot choose the size of pages");
+	memset(source, 0x5a, AREA_MAX);
+}
+
+static bool exact;
+
+static bool is_reference(const struct workload *w)
+{
+	return !strcmp(w->class, "reference");
+}
+
+static bool wanted(const struct workload *w, char **parts)
+{
+	if (!*parts || (!exact && is_reference(w)))
+		return true;
+	for (; *parts; parts++)
+		if (exact ? !strcmp(w->name, *parts) :
+			    !!strstr(w->name, *parts))
+			return true;
+	return false;
+}
+
+int main(int argc, char **argv)
+{
+	bool list = false;
+	int c, samples = 5, chosen = 0, found = 0;
+	size_t i;
+
+	while ((c = getopt(argc, argv, "n:lx")) != -1) {
+		if (c == 'n') {
+			samples = atoi(optarg);
+		} else if (c == 'l') {
+			list = true;
+		} else if (c == 'x') {
+			exact = true;
+		} else {
+			fprintf(stderr, "usage: %s [-n SAMPLES] [-l] [-x] [PART-OF-A-NAME...]\n",
+				argv[0]);
+			return 2;
+		}
+	}
+	if (samples < 1)
+		samples = 1;
+
+	for (i = 0; i < COUNT; i++) {
+		if (!wanted(&workloads[i], argv + optind))
+			continue;
+		chosen++;
+		found += exact || !is_reference(&workloads[i]);
+	}
+	if (!found) {
+		fprintf(stderr, "workloads: there is no workload of that name\n");
+		return 2;
+	}
+	for (i = 0; list && i < COUNT; i++)
+		if (wanted(&workloads[i], argv + optind))
+			puts(workloads[i].name);
+	if (list)
+		return 0;
+
+	check_clock();
+	set_up();
+	printf("# workloads\t%d\n", chosen);
+	for (i = 0; i < COUNT; i++) {
+		now = &workloads[i];
+		if (wanted(now, argv + optind))
+			measure(samples);
+	}
+	return 0;
+}
