@@ -163,7 +163,7 @@ static void remap_work(unsigned int nr)
 			break;
 		}
 		for (unsigned int k = rnd() % 16; k; k--)
-			sched_yield();
+			relax(k);
 	}
 }
 
@@ -179,7 +179,7 @@ static size_t slot_traced_page(void)
 		if (atomic_exchange(&trace[page], 0))
 			return page;
 		if (i % 8 == 7)
-			sched_yield();
+			relax(i / 8);
 	}
 	return slot_page();
 }
@@ -211,7 +211,7 @@ static void remap_fill(unsigned int nr)
 		settle(page, copy_page(page, SERVED),
 		       ERRNOS(EEXIST, EAGAIN, ENOENT));
 		for (unsigned int k = rnd() % 8; k; k--)
-			sched_yield();
+			relax(k);
 	}
 }
 
@@ -417,6 +417,7 @@ TEST_F_TIMEOUT(track, race, TIMEOUT_S)
 	void (*collect_dirty)(void) = variant->async ? collect_async :
 						       collect_sync;
 	unsigned long wanted = lab_scale(OPERATIONS);
+	unsigned int n = 0;
 
 	MAKE(variant->type, TRACKED, UFFD_FEATURE_WP_HUGETLBFS_SHMEM |
 	     (variant->async ? UFFD_FEATURE_WP_ASYNC : 0), LAB_WP);
@@ -432,7 +433,7 @@ TEST_F_TIMEOUT(track, race, TIMEOUT_S)
 	employ(tracked_fork, 1);
 	while (more(collected(), wanted)) {
 		collect_dirty();
-		sched_yield();
+		relax(n++);
 	}
 	stop = true;
 	join_workers();
@@ -546,8 +547,8 @@ static void collapse_work(unsigned int nr)
 		huge = (huge + 1) % (mem.len / LAB_HUGE);
 		collapse(collapse_alias && (all_there || rnd() % 2) ?
 			 collapse_alias : mem.area, huge);
-		while (!stop && COUNT(TOUCHED) < next)
-			sched_yield();
+		for (unsigned int n = 0; !stop && COUNT(TOUCHED) < next; n++)
+			relax(n);
 	}
 }
 

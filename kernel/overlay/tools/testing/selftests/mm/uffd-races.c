@@ -50,11 +50,11 @@ static size_t block_order(size_t start)
 
 static void lag(size_t start, unsigned int turn)
 {
-	if (start / BLOCK % 3 == turn)
-		for (unsigned int i = rnd() % 8; i; i--)
-			sched_yield();
-	else
+	unsigned int n = start / BLOCK % 3 == turn ? rnd() % 16 : 0;
+
+	do {
 		dither();
+	} while (n--);
 }
 
 static void populate_touch(unsigned int nr)
@@ -714,7 +714,8 @@ static void truncate_touch(unsigned int nr)
 
 static void set_size(size_t bytes)
 {
-	for (size_t i = 0; i < WINDOW; i++)
+	/* A few touches for the answer SIGBUS, more for a fault. */
+	for (size_t i = 0; i < (bytes == mem.len ? WINDOW : 3); i++)
 		trace[CUT + i] = TOUCH_ME;
 	size_seq++;
 	if (ftruncate(mem.fd, bytes))
@@ -811,6 +812,7 @@ static atomic_ulong swap_at;
 
 static void swap_work(unsigned int nr)
 {
+	unsigned int n = 0;
 	size_t last = -1;
 
 	(void)nr;
@@ -818,9 +820,10 @@ static void swap_work(unsigned int nr)
 		size_t page = swap_at / 4;
 
 		if (page == last) {
-			sched_yield();
+			relax(n++);
 			continue;
 		}
+		n = 0;
 		last = page;
 		swap_out(page * 4, 4);
 	}

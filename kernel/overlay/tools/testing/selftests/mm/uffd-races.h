@@ -158,6 +158,21 @@ static inline void dither(void)
 		asm volatile("" ::: "memory");
 }
 
+/*
+ * The @nth pause of somebody who waits for another thread. The CPUs may well be
+ * virtual ones that wait for a turn themselves: to spin would take it from who
+ * is waited for.
+ */
+static inline void relax(unsigned int nth)
+{
+	static const struct timespec nap = { .tv_nsec = 20000 };
+
+	if (nth % 8 != 7)
+		sched_yield();
+	else
+		nanosleep(&nap, NULL);
+}
+
 static inline void seed_random(void)
 {
 	static atomic_ulong next;
@@ -277,8 +292,7 @@ static inline void join_workers(void)
 }
 
 /*
- * A barrier that yields and then sleeps: the threads outnumber the CPUs, and
- * the CPUs may well be virtual ones that wait for a turn themselves.
+ * A barrier that yields and then sleeps, for the threads outnumber the CPUs.
  */
 struct gate {
 	atomic_uint arrived;
@@ -559,7 +573,7 @@ static atomic_uchar trace[MAX_PAGES];
 /* A hot page on which @what is to be done; sometimes just any */
 static inline size_t traced_page(unsigned char what)
 {
-	for (;;) {
+	for (unsigned int n = 0;; n++) {
 		size_t page = hot_page();
 		size_t base = page / WINDOW * WINDOW;
 
@@ -574,14 +588,14 @@ static inline size_t traced_page(unsigned char what)
 		}
 		if (stop)
 			return page;
-		sched_yield();
+		relax(n);
 	}
 }
 
 /* A run of hot pages to take away, and what is to be done about it next */
 static inline size_t untraced_run(size_t *n, unsigned char next)
 {
-	for (;;) {
+	for (unsigned int nth = 0;; nth++) {
 		size_t page = hot_run(n);
 		unsigned int taken = 0;
 
@@ -592,7 +606,7 @@ static inline size_t untraced_run(size_t *n, unsigned char next)
 				trace[page + i] = next;
 			return page;
 		}
-		sched_yield();
+		relax(nth);
 	}
 }
 
