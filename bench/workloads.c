@@ -30,7 +30,8 @@
  *  - the kernel's own threads get time to settle before each sample;
  *  - a sample begins just after a tick, and all but the longest end before the
  *    next one;
- *  - all areas are at fixed addresses, so that page tables fall alike;
+ *  - all areas are at fixed addresses, so that page tables fall alike, and a
+ *    page beyond each keeps the upper ones: only the lowest come and go;
  *  - the first run of each workload, which fills caches, is thrown away.
  */
 #define _GNU_SOURCE
@@ -69,6 +70,7 @@
 #define HUGE		MIB(2)
 #define AROUND		KIB(64)		/* what one fault maps around itself */
 #define AREA_MAX	MIB(16)
+#define ANCHOR		MIB(512)	/* from the beginning of an area */
 
 /* Where things are, each with a part of the page tables of its own. */
 #define AREA_AT		((char *)(1UL << 44))
@@ -156,8 +158,15 @@ static inline uint64_t count(void)
  * Where bench/profile begins and ends to look: no operations that its plugin
  * for QEMU knows by their displacement. They are outside of what is counted.
  */
-#define MARK_BEGIN()	asm volatile("nopl 0x64666675(%%rax)" : : : "memory")
-#define MARK_END()	asm volatile("nopl 0x75666664(%%rax)" : : : "memory")
+static inline void mark_begin(void)
+{
+	asm volatile("nopl 0x64666675(%%rax)" : : : "memory");
+}
+
+static inline void mark_end(void)
+{
+	asm volatile("nopl 0x75666664(%%rax)" : : : "memory");
+}
 
 static bool warm;	/* the sample counts */
 
@@ -624,6 +633,7 @@ static uint64_t act(void)
 
 static uint64_t sample(void)
 {
+	const struct timespec moment = { .tv_nsec = 1000000 };
 	pthread_t server;
 	uint64_t n;
 
@@ -647,15 +657,18 @@ static uint64_t sample(void)
 
 	settle();
 	if (warm)
-		MARK_BEGIN();
+		mark_begin();
 	n = act();
 	if (warm)
-		MARK_END();
+		mark_end();
 
 	if (now->handler) {
+		/* A signal that comes just before the read() is lost. */
 		stopping = true;
-		pthread_kill(server, SIGUSR1);
-		pthread_join(server, NULL);
+		do {
+			pthread_kill(server, SIGUSR1);
+			nanosleep(&moment, NULL);
+		} while (pthread_tryjoin_np(server, NULL));
 		if (served != units_of(now)) {
 			errno = ENOMSG;
 			die("%lu faults for %lu touches", served,
@@ -957,6 +970,12 @@ static void tear_down(void)
 	spit(THP_SHMEM, "never");
 }
 
+static void anchor(char *area)
+{
+	map_at(area + ANCHOR, PAGE, MAP_PRIVATE, -1);
+	area[ANCHOR] = 1;
+}
+
 static void set_up(void)
 {
 	struct sched_param fifo = { .sched_priority = 1 };
@@ -975,6 +994,9 @@ static void set_up(void)
 		die("cannot mount a ramfs");
 	atexit(tear_down);
 
+	anchor(AREA_AT);
+	anchor(ALIAS_AT);
+	anchor(ELSEWHERE_AT);
 	source = SOURCE_AT;
 	map_at(source, AREA_MAX, MAP_PRIVATE, -1);
 	if (madvise(source, AREA_MAX, MADV_NOHUGEPAGE))

@@ -77,6 +77,7 @@ static int report_fd = -1;
 static int output_fd = -1;
 static int kmsg_fd = -1;
 static bool verdict = true;
+static long patience = 1;		/* a debug kernel takes longer */
 static char cmdline[4096];
 
 /* What must be as it was when a job has ended. */
@@ -355,7 +356,8 @@ static void set_up_kernel(void)
 	must_spit("/proc/sys/vm/unprivileged_userfaultfd", "1");
 	must_spit("/sys/fs/cgroup/cgroup.subtree_control", "+memory +hugetlb");
 	/* Leaks are looked for at the end; until then it only costs time. */
-	spit(KMEMLEAK, "scan=off");
+	if (spit(KMEMLEAK, "scan=off"))
+		patience = 10;
 }
 
 /* ---- looking for what is wrong ---- */
@@ -398,7 +400,7 @@ static bool same_pool(const struct state *a, const struct state *b)
 
 static void check_pool(void)
 {
-	long deadline = now_ms() + SETTLE_MS;
+	long deadline = now_ms() + SETTLE_MS * patience;
 	struct state s;
 
 	do {
@@ -538,10 +540,10 @@ static void say_unkillable(pid_t pid, const char *name)
 
 static void remove_processes(bool expected)
 {
-	if (!expected && !wait_until_alone(SETTLE_MS))
+	if (!expected && !wait_until_alone(SETTLE_MS * patience))
 		for_each_process(say_left);
 	kill(-1, SIGKILL);
-	if (!wait_until_alone(KILL_MS)) {
+	if (!wait_until_alone(KILL_MS * patience)) {
 		for_each_process(say_unkillable);
 		spit("/proc/sysrq-trigger", "w");
 	}
@@ -691,7 +693,7 @@ static void run_jobs(void)
 static void check_memory(void)
 {
 	long slack = atol(parameter("lab.slack") ?: "32") * 1024;
-	long lost, deadline = now_ms() + SETTLE_MS;
+	long lost, deadline = now_ms() + SETTLE_MS * patience;
 	struct state s;
 
 	do {

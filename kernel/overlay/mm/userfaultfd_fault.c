@@ -24,7 +24,7 @@
 static int uffd_fault_resolve(struct vm_fault *vmf, struct uffd_source *source,
 			      vm_fault_t *ret)
 {
-	struct uffd_request req;
+	struct uffd_request req __uninitialized;
 	int err;
 
 	uffd_init_resolve(&req, vmf->vma, vmf->pgoff, 1, source);

@@ -340,7 +340,7 @@ static int uffd_fill_folios(struct uffd_fill *fill, pmd_t *pmd, long nr)
 		.from = fill->user,
 		.bounce = fill->bounced ? fill->bounce : NULL,
 	};
-	struct uffd_request req;
+	struct uffd_request req __uninitialized;
 	unsigned int i;
 	int err;
 

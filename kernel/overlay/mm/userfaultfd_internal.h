@@ -62,8 +62,9 @@ static inline unsigned long uffd_address(const struct vm_area_struct *vma,
 }
 
 /*
- * The requests are filled in field by field: to clear the whole union, with
- * its room for folios, would cost more than most answers.
+ * Requests are filled in field by field, and are declared __uninitialized: to
+ * clear the whole union, with its room for folios, would cost more than most
+ * answers.
  */
 static inline void uffd_init_resolve(struct uffd_request *req,
 				     struct vm_area_struct *vma, pgoff_t index,

@@ -62,7 +62,7 @@ bool uffd_supported_sane(const struct uffd_supported *answer)
  */
 int uffd_supported(struct vm_area_struct *vma, struct uffd_supported *answer)
 {
-	struct uffd_request req;
+	struct uffd_request req __uninitialized;
 	uffd_handler_t handler;
 	int err;
 
@@ -112,7 +112,7 @@ static int uffd_check_errno(uffd_handler_t handler, int err)
 int uffd_present(struct vm_area_struct *vma, pgoff_t index)
 {
 	uffd_handler_t handler = uffd_handler(vma);
-	struct uffd_request req;
+	struct uffd_request req __uninitialized;
 
 	req.kind = UFFD_REQ_GET_PRESENT;
 	req.vma = vma;
@@ -140,7 +140,7 @@ void uffd_release(struct folio *folio)
 void uffd_undo(uffd_handler_t handler, struct vm_area_struct *vma,
 	       struct folio *folio)
 {
-	struct uffd_request req;
+	struct uffd_request req __uninitialized;
 
 	/* Outside of a page cache there is nothing that the put won't undo. */
 	if (folio->mapping) {

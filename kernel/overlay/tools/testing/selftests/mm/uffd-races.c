@@ -40,18 +40,29 @@ static bool populated_word_ok(size_t page, __u64 v, bool done)
 }
 
 /*
- * Both sides go through a block in one order, and take turns in being the
- * slower one, so that each comes first now and then and often they coincide.
+ * Both sides go through a block in one order. By turns one of them is slower,
+ * or they wait a little for each other at every page, so that each comes first
+ * now and then, and now and then they coincide.
  */
 static size_t block_order(size_t start)
 {
 	return lab_word(round_nr, start) % BLOCK;
 }
 
-static void lag(size_t start, unsigned int turn)
-{
-	unsigned int n = start / BLOCK % 3 == turn ? rnd() % 16 : 0;
+enum { TOUCHERS_LAG, POPULATOR_LAGS, TOGETHER };
 
+static void lag(size_t page, unsigned int turn, atomic_uchar *mine,
+		atomic_uchar *others)
+{
+	unsigned int now = page / BLOCK % 3;
+	unsigned int n = now == turn ? rnd() % 16 : 0;
+
+	*mine = true;
+	if (now == TOGETHER) {
+		for (n = 0; n < 1024 && !*others; n++)
+			;
+		return;
+	}
 	do {
 		dither();
 	} while (n--);
@@ -70,7 +81,7 @@ static void populate_touch(unsigned int nr)
 
 			if (page % TOUCHERS != nr)
 				continue;
-			lag(start, 0);
+			lag(page, TOUCHERS_LAG, &l->toucher, &l->populator);
 			l->was_done = l->done;
 			v = word(mem.area, page, 0);
 			l->was_begun = l->begun;
@@ -93,7 +104,7 @@ static void populate_make(unsigned int nr)
 			size_t page = start + (k ^ mask);
 			struct page_log *l = &page_log[page];
 
-			lag(start, 1);
+			lag(page, POPULATOR_LAGS, &l->populator, &l->toucher);
 			l->begun = true;
 			switch (way(page)) {
 			case BY_STORE:
@@ -174,6 +185,16 @@ static void populate_judge(size_t page)
 		      way(page));
 }
 
+static unsigned long populate_ops(void)
+{
+	unsigned long n = COUNT(TOUCHED);
+
+	/* one of each kind, or the sides did not race */
+	n = share(n, OPERATIONS, COUNT(WAS_PRESENT));
+	n = share(n, OPERATIONS, COUNT(WAS_HOLE));
+	return share(n, OPERATIONS, COUNT(MET));
+}
+
 RACE(populate)
 
 FIXTURE_VARIANT(populate)
@@ -195,7 +216,7 @@ TEST_F_TIMEOUT(populate, race, TIMEOUT_S)
 
 	MAKE(&lab_memfd_shared, round_pages(MAX_PAGES), 0, variant->modes);
 	missing_armed = variant->modes & LAB_MISSING;
-	while (more(COUNT(TOUCHED), wanted)) {
+	while (more(populate_ops(), wanted)) {
 		round_nr++;
 		memset(page_log, 0, sizeof(page_log));
 		handler_start(populate_serve);
@@ -210,11 +231,7 @@ TEST_F_TIMEOUT(populate, race, TIMEOUT_S)
 			      mem.pages);
 		wipe();
 	}
-	ASSERT_TRUE(race_end("populate", COUNT(TOUCHED), wanted));
-	/* or the sides did not race */
-	EXPECT_NE(0UL, COUNT(WAS_PRESENT));
-	EXPECT_NE(0UL, COUNT(WAS_HOLE));
-	EXPECT_NE(0UL, COUNT(MET));
+	ASSERT_TRUE(race_end("populate", populate_ops(), wanted));
 	EXPECT_EQ(COUNT(TOUCHED), COUNT(WAS_PRESENT) + COUNT(WAS_HOLE) +
 				  COUNT(MET));
 }
@@ -628,7 +645,9 @@ static void hot_serve(const struct uffd_msg *msg)
 
 static unsigned long punch_ops(void)
 {
-	return faults() + COUNT(PUNCHED);
+	unsigned long n = faults() + COUNT(PUNCHED);
+
+	return share(share(n, 8, faults()), 8, COUNT(PUNCHED));
 }
 
 RACE(punch)
@@ -664,8 +683,6 @@ TEST_F_TIMEOUT(punch, race, TIMEOUT_S)
 	run_until(punch_ops, wanted);
 	printf("# the longest punch took %lu ms\n", longest_ms);
 	ASSERT_TRUE(race_end("punch", punch_ops(), wanted));
-	EXPECT_LE(wanted / 8, faults());
-	EXPECT_LE(wanted / 8, COUNT(PUNCHED));
 	EXPECT_NE(0UL, COUNT(FILLED));
 	EXPECT_GT(20000UL, (unsigned long)longest_ms);
 }
@@ -715,7 +732,7 @@ static void truncate_touch(unsigned int nr)
 static void set_size(size_t bytes)
 {
 	/* A few touches for the answer SIGBUS, more for a fault. */
-	for (size_t i = 0; i < (bytes == mem.len ? WINDOW : 3); i++)
+	for (size_t i = 0; i < (bytes == mem.len ? WINDOW : 6); i++)
 		trace[CUT + i] = TOUCH_ME;
 	size_seq++;
 	if (ftruncate(mem.fd, bytes))
@@ -745,7 +762,11 @@ static void truncate_work(unsigned int nr)
 
 static unsigned long truncate_ops(void)
 {
-	return faults() + COUNT(SIGBUS) + COUNT(TRUNCATED);
+	unsigned long n = faults() + COUNT(SIGBUS) + COUNT(TRUNCATED);
+
+	n = share(n, 16, faults());
+	n = share(n, 16, COUNT(SIGBUS));
+	return share(n, 16, COUNT(TRUNCATED));
 }
 
 RACE(truncate)
@@ -782,9 +803,6 @@ TEST_F_TIMEOUT(truncate, race, TIMEOUT_S)
 	employ(truncate_work, 1);
 	run_until(truncate_ops, wanted);
 	ASSERT_TRUE(race_end("truncate", truncate_ops(), wanted));
-	EXPECT_LE(wanted / 16, faults());
-	EXPECT_LE(wanted / 16, COUNT(SIGBUS));
-	EXPECT_LE(wanted / 16, COUNT(TRUNCATED));
 }
 
 /*
@@ -882,7 +900,9 @@ static unsigned long swapped_out(void)
 
 static unsigned long swap_ops(void)
 {
-	return COUNT(MINOR) + COUNT(WP) + COUNT(SWAPPED_OUT);
+	unsigned long n = COUNT(MINOR) + COUNT(WP);
+
+	return share(share(n + COUNT(SWAPPED_OUT), 4, n), 4, COUNT(SWAPPED_OUT));
 }
 
 RACE(swap_minor)
@@ -926,8 +946,6 @@ TEST_F_TIMEOUT(swap_minor, race, TIMEOUT_S)
 		counts[C_SWAPPED_OUT] = swapped_out();
 	}
 	ASSERT_TRUE(race_end("swap_minor", swap_ops(), wanted));
-	EXPECT_LE(wanted / 4, COUNT(MINOR));
-	EXPECT_LE(wanted / 4, COUNT(SWAPPED_OUT));
 }
 
 /*
@@ -1036,8 +1054,6 @@ TEST_F_TIMEOUT(swap_wp, race, TIMEOUT_S)
 	}
 	ASSERT_TRUE(race_end("swap_wp", swap_ops(), wanted));
 	EXPECT_EQ(COUNT(WRITES), COUNT(WP));
-	EXPECT_LE(wanted / 4, COUNT(WP));
-	EXPECT_LE(wanted / 4, COUNT(SWAPPED_OUT));
 }
 
 TEST_HARNESS_MAIN

@@ -12,7 +12,7 @@
  * A race runs 100,000 operations (UFFD_TEST_SCALE percent of it); fewer within
  * the deadline is a failure. A watchdog ends a race in which nothing moves any
  * more: that is a lost fault. The counts are printed as KTAP comments, and a
- * race whose counts say that its sides never met has failed too.
+ * race goes on until they say that its sides have met.
  */
 #ifndef UFFD_RACES_H
 #define UFFD_RACES_H
@@ -77,6 +77,7 @@
 	X(COLLECTED, "dirty pages collected")			\
 	X(COLLAPSE_TRIED, "collapses tried")			\
 	X(COLLAPSED, "collapses done")				\
+	X(SCANS, "full scans of khugepaged")			\
 	X(CLOSED, "userfaultfds closed")			\
 	X(UNREGISTERED, "ranges unregistered")			\
 	X(WAITED, "closed on a waiting fault")			\
@@ -228,6 +229,16 @@ static inline void race_drop(void)
 	if (uffd >= 0)
 		close(uffd);
 	lab_mem_drop(&mem);
+}
+
+/*
+ * A race is not over before each side has had its share: so many operations
+ * @done count for no more than @times what @side did.
+ */
+static inline unsigned long share(unsigned long done, unsigned long times,
+				  unsigned long side)
+{
+	return done < times * side ? done : times * side;
 }
 
 /* Is the race to go on? */
@@ -505,9 +516,11 @@ static inline bool settle(size_t page, int err, const int *allowed)
 
 /*
  * What the judge is told about each page: the marks of the sides, begun and
- * done, as they were at the touch, and how often it was reported.
+ * done, as they were at the touch, and how often it was reported. Two more
+ * marks say which side has come to the page.
  */
 struct page_log {
+	atomic_uchar toucher, populator;
 	atomic_uchar begun, done;
 	unsigned char was_done, was_begun;	/* at the touch */
 	atomic_ushort missing, minor;
