@@ -44,7 +44,7 @@ leave() {
 	local status=$?
 	trap '' INT TERM HUP
 	if [ -n "$job" ]; then
-		kill -TERM "$job" 2>/dev/null || :
+		kill -TERM -- "-$job" "$job" 2>/dev/null || :
 		wait "$job" 2>/dev/null || :
 	fi
 	[ ${#leftovers[@]} -eq 0 ] || rm -rf -- "${leftovers[@]}"
@@ -105,12 +105,14 @@ took() {
 # long WHAT LOG FAR COMMAND... : runs COMMAND with its output in LOG, and shows
 # meanwhile what runs, how far it is (what the function FAR prints, given LOG)
 # and for how long: as one line that changes on a terminal, as a line every 20
-# seconds elsewhere. The command dies with this program, even a killed one.
+# seconds elsewhere. The command and all that it starts are a session of their
+# own, which goes when this program is interrupted; the command itself ends even
+# when this program is killed.
 long() {
 	local what=$1 log=$2 far=$3 start=$SECONDS last=0 tick status=0
 	shift 3
 	mkdir -p "$(dirname "$log")"
-	setpriv --pdeathsig TERM -- "$@" >"$log" 2>&1 </dev/null &
+	setsid setpriv --pdeathsig TERM -- "$@" >"$log" 2>&1 </dev/null &
 	job=$!
 	[ ! -t 2 ] && tick=20 || tick=1
 	while sleep 0.2 && kill -0 "$job" 2>/dev/null; do
