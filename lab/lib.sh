@@ -28,7 +28,7 @@ said=3
 
 die() {
 	say "$*"
-	exit $said
+	exit "$said"
 }
 
 # --- Leaving: whatever a program started or half wrote goes with it ---------
@@ -37,7 +37,7 @@ job=
 leftovers=()
 
 unexpected() {
-	[ "$1" -eq $said ] || [ "$1" -ge 128 ] || say "stopped by a failure in $2"
+	[ "$1" -eq "$said" ] || [ "$1" -ge 128 ] || say "stopped by a failure in $2"
 }
 
 leave() {
@@ -116,21 +116,21 @@ long() {
 	job=$!
 	[ ! -t 2 ] && tick=20 || tick=1
 	while sleep 0.2 && kill -0 "$job" 2>/dev/null; do
-		[ $((SECONDS - start - last)) -ge $tick ] || continue
+		[ $((SECONDS - start - last)) -ge "$tick" ] || continue
 		last=$((SECONDS - start))
 		if [ -t 2 ]; then
-			printf '\r\033[K%s: %s: %s, %s ' "$me" "$what" "$($far "$log")" "$(took $last)" >&2
+			printf '\r\033[K%s: %s: %s, %s ' "$me" "$what" "$("$far" "$log")" "$(took "$last")" >&2
 		else
-			say "$what: $($far "$log"), $(took $last)"
+			say "$what: $("$far" "$log"), $(took "$last")"
 		fi
 	done
 	wait "$job" || status=$?
 	job=
 	[ ! -t 2 ] || printf '\r\033[K' >&2
-	if [ $status -eq 0 ]; then
+	if [ "$status" -eq 0 ]; then
 		say "$what: done in $(took $((SECONDS - start)))"
 	fi
-	return $status
+	return "$status"
 }
 
 # The first line of a log that names an error, or else its last line.
