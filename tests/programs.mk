@@ -3,11 +3,11 @@
 #	make -f tests/programs.mk
 #
 # Sources come from the patched tree, where the kernel's own tests and those of
-# the overlay lie side by side; the programs go to out/tests/root/usr/bin.
+# the overlay lie side by side; the programs go to out/tests/extra/usr/bin.
 
 top := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST))/..)))
 mm := $(top)/out/tree/tools/testing/selftests/mm
-bin := $(top)/out/tests/root/usr/bin
+bin := $(top)/out/tests/extra/usr/bin
 lib := $(top)/out/tests/lib
 
 # From the kernel as it is, which need the helpers of their directory.

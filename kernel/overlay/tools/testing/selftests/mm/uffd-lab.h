@@ -581,8 +581,8 @@ static inline int lab_touch_start(struct lab_touch *t, void *addr, bool write,
 	return -pthread_create(&t->thread, NULL, lab_touch_fn, t);
 }
 
-/* 0 once the access is over, whatever it got; call until then */
-static inline int lab_touch_wait(struct lab_touch *t, int ms)
+/* Waits up to @ms for a thread to end; 0 or an errno, not negated */
+static inline int lab_join(pthread_t thread, int ms)
 {
 	struct timespec ts;
 
@@ -593,7 +593,13 @@ static inline int lab_touch_wait(struct lab_touch *t, int ms)
 		ts.tv_sec++;
 		ts.tv_nsec -= 1000000000L;
 	}
-	return -pthread_timedjoin_np(t->thread, NULL, &ts);
+	return pthread_timedjoin_np(thread, NULL, &ts);
+}
+
+/* 0 once the access is over, whatever it got; call until then */
+static inline int lab_touch_wait(struct lab_touch *t, int ms)
+{
+	return -lab_join(t->thread, ms);
 }
 
 /* What the kernel says about memory */

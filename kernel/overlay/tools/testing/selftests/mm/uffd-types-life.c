@@ -41,16 +41,7 @@ static int call_start(struct call *c, const struct lab *l,
 
 static int call_wait(struct call *c, int ms)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	ts.tv_sec += ms / 1000;
-	ts.tv_nsec += ms % 1000 * 1000000L;
-	if (ts.tv_nsec >= 1000000000L) {
-		ts.tv_sec++;
-		ts.tv_nsec -= 1000000000L;
-	}
-	return pthread_timedjoin_np(c->thread, NULL, &ts);
+	return lab_join(c->thread, ms);
 }
 
 #define EXPECT_CALL_ENDS(c, ret_) do {					\
