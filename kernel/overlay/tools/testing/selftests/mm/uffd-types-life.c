@@ -596,15 +596,6 @@ static void *load_serve(void *arg)
 	return NULL;
 }
 
-static int join_by(pthread_t thread, int ms)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	ts.tv_sec += ms / 1000;
-	return pthread_timedjoin_np(thread, NULL, &ts);
-}
-
 TEST_F_TIMEOUT(mem, load, 120)
 {
 	struct lab *l = &self->l;
@@ -675,10 +666,10 @@ TEST_F_TIMEOUT(mem, load, 120)
 	/* The threads that touch end first, since somebody must serve them. */
 	__atomic_store_n(&d.stop_touch, true, __ATOMIC_RELAXED);
 	for (i = 0; i < 2; i++) {
-		ASSERT_EQ(0, join_by(touch[i], LAB_DEADLINE_MS));
+		ASSERT_EQ(0, lab_join(touch[i], LAB_DEADLINE_MS));
 	}
 	__atomic_store_n(&d.stop_serve, true, __ATOMIC_RELAXED);
-	ASSERT_EQ(0, join_by(serve, LAB_DEADLINE_MS));
+	ASSERT_EQ(0, lab_join(serve, LAB_DEADLINE_MS));
 	TH_LOG("touched %lu served %lu again %lu exist %lu gone %lu events %lu signals %lu",
 	       d.touched, d.served, d.again, d.exist, d.gone, d.events,
 	       d.signals);

@@ -148,16 +148,13 @@ static int copier_start(struct copier *c, struct lab *l)
 static int copier_end(struct copier *c)
 {
 	struct lab *l = c->l;
-	struct timespec ts;
 	int err;
 
 	err = lab_copy(c->from_uffd, c->from + 2 * l->m.page, src_at(l, 2),
 		       c->len, 0, NULL);
 	if (err)
 		return err;
-	clock_gettime(CLOCK_REALTIME, &ts);
-	ts.tv_sec += LAB_DEADLINE_MS / 1000;
-	return -pthread_timedjoin_np(c->thread, NULL, &ts);
+	return -lab_join(c->thread, LAB_DEADLINE_MS);
 }
 
 #define EXPECT_COPIED(c, err) do {					\
@@ -335,16 +332,13 @@ TEST_F(mem, source_unmapped_meanwhile)
 {
 	struct lab *l = &self->l;
 	static struct copier c;
-	struct timespec ts;
 
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
 				  NULL));
 	ASSERT_EQ(0, copier_start(&c, l));
 	ASSERT_EQ(0, munmap(c.from, l->m.len));
 	ASSERT_EQ(0, lab_wake(c.from_uffd, c.from, l->m.len));
-	clock_gettime(CLOCK_REALTIME, &ts);
-	ts.tv_sec += LAB_DEADLINE_MS / 1000;
-	ASSERT_EQ(0, pthread_timedjoin_np(c.thread, NULL, &ts));
+	ASSERT_EQ(0, lab_join(c.thread, LAB_DEADLINE_MS));
 	EXPECT_EQ(-EFAULT, c.ret);
 	EXPECT_EQ(-EFAULT, c.done);
 	/* And nothing was left behind. */
