@@ -13,14 +13,16 @@
  * A hole that another thread fills while the kernel makes its page is present
  * memory: a minor fault. MINOR never fires on a hole.
  */
-#include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 
 #include "internal.h"
 #include "userfaultfd_internal.h"
 
-/* Find, or with a @source create, the page of a fault, as ->fault() would. */
+/*
+ * Find, or with a @source create, the page of a fault, as ->fault() would: in
+ * a folio of whatever size the type likes best.
+ */
 static int uffd_fault_resolve(struct vm_fault *vmf, struct uffd_source *source,
 			      vm_fault_t *ret)
 {
@@ -28,16 +30,13 @@ static int uffd_fault_resolve(struct vm_fault *vmf, struct uffd_source *source,
 	int err;
 
 	uffd_init_resolve(&req, vmf->vma, vmf->pgoff, 1, source);
+	req.resolve.fault = true;
 	err = uffd_resolve(uffd_handler(vmf->vma), &req);
 	if (err)
 		return err;
 
 	vmf->page = folio_file_page(req.resolve.folios.folios[0], vmf->pgoff);
-	*ret = VM_FAULT_LOCKED;
-	if (req.resolve.major) {
-		count_memcg_event_mm(vmf->vma->vm_mm, PGMAJFAULT);
-		*ret |= VM_FAULT_MAJOR;
-	}
+	*ret = VM_FAULT_LOCKED | (req.resolve.major ? VM_FAULT_MAJOR : 0);
 	return 0;
 }
 

@@ -28,9 +28,6 @@
 #include "internal.h"
 #include "userfaultfd_internal.h"
 
-/* Pages that are looked for, and mapped under one page table lock, at most. */
-#define UFFD_FILL_RUN	16
-
 /**
  * struct uffd_fill - a fill under way
  * @ctx: the userfaultfd.
@@ -38,11 +35,9 @@
  * @start: first address of the range.
  * @end: address behind the range.
  * @addr: next address to fill; all before it is done.
- * @user: address of the content for @addr, with MFILL_ATOMIC_COPY.
- * @read_source: the content for @addr has to be read without locks.
- * @bounced: it was, and is in @bounce.
- * @bounce: a page to read it into, or NULL.
- * @vma: the mapping while it is locked.
+ * @source: the content from @addr on, with MFILL_ATOMIC_COPY and _ZEROPAGE.
+ * @spare: a page to read the source into without locks, or NULL.
+ * @vma: the mapping while it is locked, else NULL.
  * @handler: who finds or makes the folios.
  * @file: a reference on the mapped file, taken when the locks are dropped so
  *	that no other file can be taken for it afterwards.
@@ -55,10 +50,8 @@ struct uffd_fill {
 	unsigned long start;
 	unsigned long end;
 	unsigned long addr;
-	const char __user *user;
-	bool read_source;
-	bool bounced;
-	struct folio *bounce;
+	struct uffd_source source;
+	struct folio *spare;
 	struct vm_area_struct *vma;
 	uffd_handler_t handler;
 	struct file *file;
@@ -73,17 +66,18 @@ struct uffd_fill {
  * Content
  */
 
-/* Copy a page from user space; with @fault off only if it is in memory. */
-static int uffd_read_page(struct page *page, const void __user *from, bool fault)
+/*
+ * Copy a page from user space; with @fault off only if it is in memory: with
+ * the locks of the destination held a fault on the source could deadlock. Two
+ * processes that fill from each other's memory would each wait for the other's
+ * mmap_lock behind a writer.
+ */
+static __always_inline int uffd_read_page(struct page *page,
+					  const void __user *from, bool fault)
 {
 	unsigned long left;
 	void *kaddr = kmap_local_page(page);
 
-	/*
-	 * With the locks of the destination held a fault on the source could
-	 * deadlock: two processes that fill from each other's memory would
-	 * each wait for the other's mmap_lock behind a writer.
-	 */
 	if (!fault)
 		pagefault_disable();
 	left = copy_from_user(kaddr, from, PAGE_SIZE);
@@ -113,34 +107,38 @@ int userfaultfd_fill_folio(struct uffd_request *req, struct folio *folio,
 {
 	struct uffd_resolve *resolve = &req->resolve;
 	struct uffd_source *source = resolve->source;
-	const char __user *from = source->from;
-	unsigned long addr = uffd_address(req->vma, index);
 	long i, nr = folio_nr_pages(folio);
+	const char __user *from;
 
 	if (!source->from_user) {
+		unsigned long addr = uffd_address(req->vma, index);
+
 		for (i = 0; i < nr; i++)
 			clear_user_highpage(folio_page(folio, i),
 					    addr + i * PAGE_SIZE);
-		folio_mark_uptodate(folio);
-		return 0;
+		goto done;
 	}
 
-	if (WARN_ON_ONCE(index < resolve->index ||
-			 index + nr > resolve->index + resolve->nr_pages))
+	index -= resolve->index;
+	if (WARN_ON_ONCE(index + nr > resolve->nr_pages))
 		return -EINVAL;
 
-	from += (index - resolve->index) << PAGE_SHIFT;
-	for (i = 0; i < nr; i++, from += PAGE_SIZE) {
-		struct page *page = folio_page(folio, i);
-
-		if (source->bounce && from == source->from) {
-			copy_highpage(page, folio_page(source->bounce, 0));
-		} else if (uffd_read_page(page, from, false)) {
+	from = source->from + (index << PAGE_SHIFT);
+	i = 0;
+	if (unlikely(source->bounce && !index)) {
+		copy_highpage(folio_page(folio, 0),
+			      folio_page(source->bounce, 0));
+		i = 1;
+	}
+	for (; i < nr; i++) {
+		if (unlikely(uffd_read_page(folio_page(folio, i),
+					    from + (i << PAGE_SHIFT), false))) {
 			source->not_resident = true;
 			return -EFAULT;
 		}
-		flush_dcache_page(page);
 	}
+	flush_dcache_folio(folio);
+done:
 	/* The barrier in here puts the content before the entry that maps it. */
 	folio_mark_uptodate(folio);
 	return 0;
@@ -150,131 +148,230 @@ EXPORT_SYMBOL_NS_GPL(userfaultfd_fill_folio, USERFAULTFD);
 /* Read the page at the front of the source, without locks. */
 static int uffd_fill_bounce(struct uffd_fill *fill)
 {
-	if (!fill->bounce) {
-		fill->bounce = folio_alloc(GFP_HIGHUSER, 0);
-		if (!fill->bounce)
+	struct uffd_source *source = &fill->source;
+
+	if (!fill->spare) {
+		fill->spare = folio_alloc(GFP_HIGHUSER, 0);
+		if (!fill->spare)
 			return -ENOMEM;
 	}
-	fill->read_source = false;
-	fill->bounced = true;
-	return uffd_read_page(folio_page(fill->bounce, 0), fill->user, true);
+	source->not_resident = false;
+	source->bounce = fill->spare;
+	return uffd_read_page(folio_page(fill->spare, 0), source->from, true);
 }
 
 /*
  * Page tables
  */
 
-/* The page table of @addr, or an errno if pages cannot be mapped there. */
-static int uffd_fill_pmd(struct mm_struct *mm, unsigned long addr, pmd_t **pmdp)
+/* Walk to @addr; where something is missing, make it. */
+static __always_inline pmd_t *uffd_walk(struct mm_struct *mm, unsigned long addr)
+{
+	pgd_t *pgd = pgd_offset(mm, addr);
+	p4d_t *p4d;
+	pud_t *pud;
+
+	if (likely(pgd_present(*pgd))) {
+		p4d = p4d_offset(pgd, addr);
+		if (likely(p4d_present(*p4d))) {
+			pud = pud_offset(p4d, addr);
+			if (likely(pud_present(*pud)))
+				return pmd_offset(pud, addr);
+		}
+	}
+	return mm_alloc_pmd(mm, addr);
+}
+
+/*
+ * The page table of @addr, or an errno if pages cannot be mapped there. A walk
+ * is good for all of a page table: @pmdp is NULL at its first address.
+ */
+static __always_inline int uffd_fill_pmd(struct mm_struct *mm,
+					 unsigned long addr, pmd_t **pmdp)
 {
 	pmd_t pmdval;
 
-	/* A walk is good for a whole page table. */
-	if (!*pmdp || !(addr & ~PMD_MASK)) {
-		*pmdp = mm_alloc_pmd(mm, addr);
+	if (!*pmdp) {
+		*pmdp = uffd_walk(mm, addr);
 		if (unlikely(!*pmdp))
 			return -ENOMEM;
 	}
 
 	pmdval = pmdp_get_lockless(*pmdp);
-	if (unlikely(pmd_none(pmdval))) {
-		if (unlikely(__pte_alloc(mm, *pmdp)))
-			return -ENOMEM;
-		pmdval = pmdp_get_lockless(*pmdp);
-	}
+	if (unlikely(pmd_none(pmdval)))
+		return __pte_alloc(mm, *pmdp) ? -ENOMEM : 0;
 	/* A huge entry is in the way: what it maps is there. */
-	if (unlikely(!pmd_present(pmdval) || pmd_trans_huge(pmdval) ||
-		     pmd_devmap(pmdval)))
-		return -EEXIST;
-	if (unlikely(pmd_bad(pmdval)))
-		return -EFAULT;
-	return 0;
+	return unlikely(pmd_leaf(pmdval)) ? -EEXIST : 0;
+}
+
+/* Why there is no page table to lock, though there was one just now. */
+static int uffd_no_ptes(pmd_t *pmd)
+{
+	return pmd_none(pmdp_get_lockless(pmd)) ? -EAGAIN : -EEXIST;
 }
 
 /*
- * How many of @nr pages from @addr lie inside of the mapped file. With the
- * page table lock held the answer stays true until the entries are written:
- * truncation sets the size first and takes that lock to zap afterwards.
+ * How many of @nr pages from page offset @index lie inside of the mapped file.
+ * With the page table lock held the answer stays true until the entries are
+ * written: truncation sets the size first and takes that lock to zap afterwards.
  */
-static long uffd_pages_in_file(struct vm_area_struct *vma, unsigned long addr,
+static long uffd_pages_in_file(struct vm_area_struct *vma, pgoff_t index,
 			       long nr)
 {
-	pgoff_t end, index;
+	pgoff_t end;
 
 	if (!vma->vm_file)
 		return nr;
 
 	end = DIV_ROUND_UP(i_size_read(file_inode(vma->vm_file)), PAGE_SIZE);
-	index = linear_page_index(vma, addr);
 	return index < end ? min_t(pgoff_t, nr, end - index) : 0;
 }
 
-/* @n pages at the front of the range are done. */
-static void uffd_fill_advance(struct uffd_fill *fill, long n)
+/* Everything before @addr is done. */
+static void uffd_fill_advance(struct uffd_fill *fill, unsigned long addr)
 {
-	fill->addr += n << PAGE_SHIFT;
-	fill->user += n << PAGE_SHIFT;
-	fill->bounced = false;
+	fill->source.from += addr - fill->addr;
+	fill->source.bounce = NULL;
+	fill->addr = addr;
 }
 
-/*
- * Map up to @nr pages of a folio, from page offset @index on. Stops at an
- * entry that is in use, and at the end of the file. A marker is not in use:
- * the page that it stood for was not there, and now is.
- *
- * Takes one reference for each page but the first, which gets the reference
- * that came with the folio.
- *
- * Return: pages mapped, at least 1; or an errno.
- */
-static long uffd_map_folio(struct uffd_fill *fill, pmd_t *pmd,
-			   struct folio *folio, pgoff_t index, long nr)
+/* The entry for the first page that is mapped; others differ in the address. */
+static __always_inline
+pte_t uffd_page_entry(const struct uffd_fill *fill, struct page *page,
+		      bool in_file)
 {
-	struct page *page = folio_file_page(folio, index);
 	struct vm_area_struct *vma = fill->vma;
-	const unsigned long addr = fill->addr;
-	struct mm_struct *mm = vma->vm_mm;
-	const bool in_file = folio->mapping;
-	spinlock_t *ptl;	/* of the page table */
-	pte_t entry, *pte;
-	long n = 0;
+	pte_t entry = pte_mkdirty(mk_pte(page, vma->vm_page_prot));
 
-	entry = pte_mkdirty(mk_pte(page, vma->vm_page_prot));
 	/* A private mapping may look at the file, but not write to it. */
 	if ((vma->vm_flags & VM_WRITE) &&
 	    (!in_file || (vma->vm_flags & VM_SHARED)))
 		entry = pte_mkwrite(entry, vma);
 	if (fill->flags & MFILL_ATOMIC_WP)
 		entry = pte_mkuffd_wp(entry);
+	return entry;
+}
 
-	pte = pte_offset_map_lock(mm, pmd, addr, &ptl);
-	if (unlikely(!pte))
-		return -EAGAIN;
+/*
+ * How many of @nr entries from @pte on are not in use. A marker is not: the
+ * page that it stood for was not there, and now is.
+ */
+static long uffd_free_entries(pte_t *pte, long nr)
+{
+	long n = 0;
 
-	nr = uffd_pages_in_file(vma, addr, nr);
 	while (n < nr && pte_none_mostly(ptep_get(pte + n)))
 		n++;
-	if (unlikely(!n)) {
-		pte_unmap_unlock(pte, ptl);
-		return nr ? -EEXIST : -EFAULT;
-	}
+	return n;
+}
 
-	if (n > 1)
-		folio_ref_add(folio, n - 1);
-	if (in_file) {
-		folio_add_file_rmap_ptes(folio, page, n, vma);
-	} else {
-		folio_add_new_anon_rmap(folio, vma, addr, RMAP_EXCLUSIVE);
-		folio_add_lru_vma(folio, vma);
+/* The same entry for @page, after one for @before. */
+static pte_t uffd_next_entry(pte_t entry, struct page *before, struct page *page)
+{
+	return pte_advance_pfn(entry, page_to_pfn(page) - page_to_pfn(before));
+}
+
+/* Map @nr new anonymous folios of one page each. */
+static unsigned int uffd_map_anon(struct uffd_fill *fill, pte_t *pte,
+				  struct folio **folios, long nr)
+{
+	struct vm_area_struct *vma = fill->vma;
+	unsigned long addr = fill->addr;
+	pte_t entry = uffd_page_entry(fill, folio_page(folios[0], 0), false);
+	unsigned int i = 0;
+
+	for (;;) {
+		folio_add_new_anon_rmap(folios[i], vma, addr, RMAP_EXCLUSIVE);
+		folio_add_lru_vma(folios[i], vma);
+		set_pte_at(vma->vm_mm, addr, pte, entry);
+		if (++i == nr)
+			break;
+		entry = uffd_next_entry(entry, folio_page(folios[i - 1], 0),
+					folio_page(folios[i], 0));
+		addr += PAGE_SIZE;
+		pte++;
 	}
-	/* After rmap, which is what tells anonymous from file memory. */
-	add_mm_counter(mm, mm_counter(folio), n);
+	add_mm_counter(vma->vm_mm, MM_ANONPAGES, nr);
+	return i;
+}
+
+/*
+ * Map @nr pages of a file from @index on. Each takes a reference, but the
+ * first of a folio, which gets the one that came with the folio.
+ */
+static unsigned int uffd_map_file(struct uffd_fill *fill, pte_t *pte,
+				  struct folio **folios, pgoff_t index, long nr)
+{
+	struct vm_area_struct *vma = fill->vma;
+	struct page *page = folio_file_page(folios[0], index);
+	pte_t entry = uffd_page_entry(fill, page, true);
+	const pgoff_t end = index + nr;
+	long swapbacked = 0;	/* how many count as shared memory */
+	unsigned int i = 0;
+
+	for (;;) {
+		struct folio *folio = folios[i++];
+		long n = min(end, folio_next_index(folio)) - index;
+
+		if (n > 1)
+			folio_ref_add(folio, n - 1);
+		folio_add_file_rmap_ptes(folio, page, n, vma);
+		if (folio_test_swapbacked(folio))
+			swapbacked += n;
+		set_ptes(vma->vm_mm, uffd_address(vma, index), pte, entry, n);
+
+		index += n;
+		if (index == end)
+			break;
+		entry = uffd_next_entry(entry, page, folio_page(folios[i], 0));
+		page = folio_page(folios[i], 0);
+		pte += n;
+	}
+	if (swapbacked)
+		add_mm_counter(vma->vm_mm, MM_SHMEMPAGES, swapbacked);
+	if (swapbacked != nr)
+		add_mm_counter(vma->vm_mm, MM_FILEPAGES, nr - swapbacked);
+	return i;
+}
+
+/*
+ * Map a run of folios from fill->addr on, under one page table lock. Stops at
+ * an entry that is in use, and at the end of the file.
+ *
+ * Return: how many folios were mapped, the last one maybe in part; or an errno.
+ */
+static int uffd_map_folios(struct uffd_fill *fill, pmd_t *pmd,
+			   struct uffd_resolve *resolve)
+{
+	struct folio **folios = resolve->folios.folios;
+	struct vm_area_struct *vma = fill->vma;
+	const unsigned long addr = fill->addr;
+	spinlock_t *ptl;	/* of the page table */
+	int mapped;
+	pte_t *pte;
+	long nr, n;
+
+	pte = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
+	if (unlikely(!pte))
+		return uffd_no_ptes(pmd);
+
+	nr = uffd_pages_in_file(vma, resolve->index, resolve->nr_pages);
+	n = uffd_free_entries(pte, nr);
+	if (unlikely(!n)) {
+		mapped = nr ? -EEXIST : -EFAULT;
+		goto unlock;
+	}
 
 	/* Nothing to flush: there was no entry before. */
-	set_ptes(mm, addr, pte, entry, n);
+	if (folios[0]->mapping)
+		mapped = uffd_map_file(fill, pte, folios, resolve->index, n);
+	else
+		mapped = uffd_map_anon(fill, pte, folios, n);
 	update_mmu_cache_range(NULL, vma, addr, pte, n);
+	uffd_fill_advance(fill, addr + (n << PAGE_SHIFT));
+unlock:
 	pte_unmap_unlock(pte, ptl);
-	return n;
+	return mapped;
 }
 
 static pte_t uffd_special_entry(const struct uffd_fill *fill, unsigned long addr)
@@ -301,9 +398,9 @@ static int uffd_fill_special(struct uffd_fill *fill, pmd_t *pmd, long nr)
 
 	pte = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
 	if (unlikely(!pte))
-		return -EAGAIN;
+		return uffd_no_ptes(pmd);
 
-	nr = uffd_pages_in_file(vma, addr, nr);
+	nr = uffd_pages_in_file(vma, linear_page_index(vma, addr), nr);
 	for (n = 0; n < nr && pte_none(ptep_get(pte + n)); n++) {
 		set_pte_at(vma->vm_mm, addr, pte + n,
 			   uffd_special_entry(fill, addr));
@@ -316,7 +413,7 @@ static int uffd_fill_special(struct uffd_fill *fill, pmd_t *pmd, long nr)
 
 	if (unlikely(!n))
 		return nr ? -EEXIST : -EFAULT;
-	uffd_fill_advance(fill, n);
+	uffd_fill_advance(fill, addr);
 	return 0;
 }
 
@@ -327,53 +424,36 @@ static int uffd_fill_special(struct uffd_fill *fill, pmd_t *pmd, long nr)
 /*
  * Fill up to @nr pages, all below @pmd, with folios.
  *
- * Return: 0 if at least one was filled; or an errno, with fill->read_source
- * set if only the source was missing.
+ * Return: 0 if at least one was filled; or an errno, with
+ * fill->source.not_resident set if only the source was missing.
  */
 static int uffd_fill_folios(struct uffd_fill *fill, pmd_t *pmd, long nr)
 {
 	const bool find = uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_CONTINUE);
-	pgoff_t index = linear_page_index(fill->vma, fill->addr);
-	const pgoff_t first = index, end = index + nr;
-	struct uffd_source source = {
-		.from_user = uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_COPY),
-		.from = fill->user,
-		.bounce = fill->bounced ? fill->bounce : NULL,
-	};
 	struct uffd_request req __uninitialized;
-	unsigned int i;
-	int err;
+	struct folio_batch *folios = &req.resolve.folios;
+	int err, i, mapped;
 
-	uffd_init_resolve(&req, fill->vma, index, nr, find ? NULL : &source);
+	fill->source.not_resident = false;
+	uffd_init_resolve(&req, fill->vma,
+			  linear_page_index(fill->vma, fill->addr), nr,
+			  find ? NULL : &fill->source);
 	err = uffd_resolve(fill->handler, &req);
-	if (unlikely(err)) {
-		fill->read_source = source.not_resident;
+	if (unlikely(err))
 		/* CONTINUE of a hole has always been -EFAULT. */
 		return err == -ENOENT ? -EFAULT : err;
-	}
 
-	for (i = 0; i < folio_batch_count(&req.resolve.folios); i++) {
-		struct folio *folio = req.resolve.folios.folios[i];
-		long want = min(end, folio_next_index(folio)) - index;
-		long n = 0;
-
-		/* Behind the first obstacle nothing is mapped any more. */
-		if (likely(!err && want > 0)) {
-			n = uffd_map_folio(fill, pmd, folio, index, want);
-			if (unlikely(n < want))
-				err = n < 0 ? n : -EEXIST;
-		}
-		if (likely(n > 0)) {
-			folio_unlock(folio);
-			uffd_fill_advance(fill, n);
-			index += n;
-		} else if (find) {
-			uffd_release(folio);
-		} else {
-			uffd_undo(fill->handler, fill->vma, folio);
-		}
+	mapped = uffd_map_folios(fill, pmd, &req.resolve);
+	for (i = 0; i < mapped; i++)
+		folio_unlock(folios->folios[i]);
+	/* Behind an obstacle nothing is mapped. */
+	for (; unlikely(i < folio_batch_count(folios)); i++) {
+		if (find)
+			uffd_release(folios->folios[i]);
+		else
+			uffd_undo(fill->handler, fill->vma, folios->folios[i]);
 	}
-	return index > first ? 0 : err;
+	return min(mapped, 0);
 }
 
 /* Is there a zero page for this mapping, that no file has to know of? */
@@ -393,26 +473,39 @@ static int uffd_fill_walk(struct uffd_fill *fill)
 	long nr;
 	int err;
 
-	while (fill->addr < fill->end) {
+	for (;;) {
 		err = uffd_fill_pmd(fill->vma->vm_mm, fill->addr, &pmd);
 		if (unlikely(err))
 			return err;
 
 		nr = (pmd_addr_end(fill->addr, fill->end) - fill->addr) >>
 		     PAGE_SHIFT;
-		nr = min(nr, UFFD_FILL_RUN);
 		if (special)
 			err = uffd_fill_special(fill, pmd, nr);
 		else
 			err = uffd_fill_folios(fill, pmd, nr);
-		if (unlikely(err))
+		if (unlikely(err) || fill->addr == fill->end)
 			return err;
 
 		cond_resched();
 		if (fatal_signal_pending(current))
 			return -EINTR;
+		if (!(fill->addr & ~PMD_MASK))
+			pmd = NULL;
 	}
-	return 0;
+}
+
+/*
+ * The mapping
+ */
+
+/* Could a mapping that is not armed with one of @modes be? */
+static noinline bool uffd_could(struct vm_area_struct *vma, vm_flags_t modes)
+{
+	struct uffd_supported supported;
+
+	uffd_supported(vma, &supported);
+	return supported.modes & modes;
 }
 
 /*
@@ -423,7 +516,11 @@ static int uffd_fill_choose(struct uffd_fill *fill)
 {
 	struct vm_area_struct *vma = fill->vma;
 	vm_flags_t modes = VM_UFFD_MISSING;
-	struct uffd_supported supported;
+
+	/* Shared anonymous memory is shmem and has vm_ops. */
+	VM_WARN_ON_ONCE(vma_is_anonymous(vma) && (vma->vm_flags & VM_SHARED));
+	if ((fill->flags & MFILL_ATOMIC_WP) && !userfaultfd_wp(vma))
+		return -EINVAL;
 
 	fill->handler = uffd_handler(vma);
 	if (uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_CONTINUE))
@@ -434,10 +531,41 @@ static int uffd_fill_choose(struct uffd_fill *fill)
 		/* As after a fault and copy-on-write, but at once. */
 		fill->handler = uffd_anon_request;
 
-	if (vma->vm_flags & modes)
+	if (likely(vma->vm_flags & modes))
 		return 0;
-	uffd_supported(vma, &supported);
-	return supported.modes & modes ? 0 : -EINVAL;
+	return uffd_could(vma, modes) ? 0 : -EINVAL;
+}
+
+static void uffd_fill_unlock(struct uffd_fill *fill)
+{
+	up_read(&fill->ctx->map_changing_lock);
+	uffd_mfill_unlock(fill->vma);
+	fill->vma = NULL;
+}
+
+/* Lock the mapping, which has to have all of the range and to be armed. */
+static __always_inline int uffd_fill_lock(struct uffd_fill *fill)
+{
+	struct vm_area_struct *vma;
+
+	vma = uffd_mfill_lock(fill->ctx->mm, fill->start,
+			      fill->end - fill->start);
+	if (IS_ERR(vma)) {
+		fill->vma = NULL;
+		return PTR_ERR(vma);
+	}
+	fill->vma = vma;
+
+	/*
+	 * If the layout of memory is changing (fork, mremap, ...) and its
+	 * monitor has not heard of it yet, the address may mean another page
+	 * by now: let the user try again later.
+	 */
+	down_read(&fill->ctx->map_changing_lock);
+	if (likely(!atomic_read(&fill->ctx->mmap_changing)))
+		return 0;
+	uffd_fill_unlock(fill);
+	return -EAGAIN;
 }
 
 /* Is this still the mapping that the fill began with? */
@@ -450,74 +578,36 @@ static bool uffd_fill_same(const struct uffd_fill *fill)
 	       (vma->vm_flags & UFFD_FILL_VM_FLAGS) == fill->vm_flags;
 }
 
-static void uffd_fill_unlock(struct uffd_fill *fill)
-{
-	up_read(&fill->ctx->map_changing_lock);
-	uffd_mfill_unlock(fill->vma);
-	fill->vma = NULL;
-}
-
-/* Lock the mapping; the first time, see what it is. */
-static int uffd_fill_lock(struct uffd_fill *fill, bool first)
-{
-	struct vm_area_struct *vma;
-	int err;
-
-	vma = uffd_mfill_lock(fill->ctx->mm, fill->start,
-			      fill->end - fill->start);
-	if (IS_ERR(vma))
-		return PTR_ERR(vma);
-	fill->vma = vma;
-
-	/*
-	 * If the layout of memory is changing (fork, mremap, ...) and its
-	 * monitor has not heard of it yet, the address may mean another page
-	 * by now: let the user try again later.
-	 */
-	down_read(&fill->ctx->map_changing_lock);
-	err = -EAGAIN;
-	if (atomic_read(&fill->ctx->mmap_changing))
-		goto unlock;
-
-	if (!first) {
-		if (!uffd_fill_same(fill))
-			goto unlock;
-		return 0;
-	}
-
-	err = -EINVAL;
-	/* Shared anonymous memory is shmem and has vm_ops. */
-	if (WARN_ON_ONCE(vma_is_anonymous(vma) && (vma->vm_flags & VM_SHARED)))
-		goto unlock;
-	if ((fill->flags & MFILL_ATOMIC_WP) && !userfaultfd_wp(vma))
-		goto unlock;
-	if (is_vm_hugetlb_page(vma))
-		return 0;
-	err = uffd_fill_choose(fill);
-	if (err)
-		goto unlock;
-	return 0;
-unlock:
-	uffd_fill_unlock(fill);
-	return err;
-}
-
-/* Remember what the mapping is before its locks are dropped. */
-static void uffd_fill_remember(struct uffd_fill *fill)
+/*
+ * Drop the locks, read the source, and take the locks again. On an error they
+ * are not held.
+ */
+static int uffd_fill_reread(struct uffd_fill *fill)
 {
 	struct vm_area_struct *vma = fill->vma;
+	int err;
 
 	if (!fill->file && vma->vm_file)
 		fill->file = get_file(vma->vm_file);
 	fill->pgoff = linear_page_index(vma, fill->start);
 	fill->vm_flags = vma->vm_flags & UFFD_FILL_VM_FLAGS;
+	uffd_fill_unlock(fill);
+
+	err = uffd_fill_bounce(fill);
+	if (!err)
+		err = uffd_fill_lock(fill);
+	if (err || uffd_fill_same(fill))
+		return err;
+
+	uffd_fill_unlock(fill);
+	return -EAGAIN;
 }
 
 /**
  * userfaultfd_fill() - COPY, ZEROPAGE, CONTINUE or POISON a range
  * @ctx: the userfaultfd.
  * @start: first address, a multiple of PAGE_SIZE.
- * @len: bytes, a multiple of PAGE_SIZE; the range does not wrap.
+ * @len: bytes, a multiple of PAGE_SIZE and not 0; the range does not wrap.
  * @user: user address of the content, with MFILL_ATOMIC_COPY.
  * @flags: the MFILL_ATOMIC_ mode and its options.
  *
@@ -532,16 +622,20 @@ ssize_t userfaultfd_fill(struct userfaultfd_ctx *ctx, unsigned long start,
 			 unsigned long len, unsigned long user,
 			 uffd_flags_t flags)
 {
-	struct uffd_fill fill = {
-		.ctx = ctx,
-		.flags = flags,
-		.start = start,
-		.end = start + len,
-		.addr = start,
-		.user = (const char __user *)user,
-	};
-	bool first = true;
+	struct uffd_fill fill __uninitialized;
 	int err;
+
+	fill.ctx = ctx;
+	fill.flags = flags;
+	fill.start = start;
+	fill.end = start + len;
+	fill.addr = start;
+	fill.source.from_user = uffd_flags_mode_is(flags, MFILL_ATOMIC_COPY);
+	fill.source.from = (const char __user *)user;
+	fill.source.bounce = NULL;
+	fill.source.not_resident = false;
+	fill.spare = NULL;
+	fill.file = NULL;
 
 	if (uffd_flags_mode_is(flags, MFILL_ATOMIC_CONTINUE)) {
 		/*
@@ -552,31 +646,26 @@ ssize_t userfaultfd_fill(struct userfaultfd_ctx *ctx, unsigned long start,
 		smp_wmb();
 	}
 
-	for (;;) {
-		err = uffd_fill_lock(&fill, first);
-		if (err)
-			break;
-		/* Has its own loop, which also unlocks. */
-		if (is_vm_hugetlb_page(fill.vma))
-			return mfill_atomic_hugetlb(ctx, fill.vma, start, user,
-						    len, flags);
-		first = false;
-
+	err = uffd_fill_lock(&fill);
+	if (unlikely(err))
+		return err;
+	err = uffd_fill_choose(&fill);
+	/* Has its own loop, which also unlocks. */
+	if (!err && is_vm_hugetlb_page(fill.vma))
+		return mfill_atomic_hugetlb(ctx, fill.vma, start, user, len,
+					    flags);
+	while (likely(!err)) {
 		err = uffd_fill_walk(&fill);
-		if (fill.read_source)
-			uffd_fill_remember(&fill);
-		uffd_fill_unlock(&fill);
-		if (!fill.read_source)
+		if (likely(!fill.source.not_resident))
 			break;
-
-		err = uffd_fill_bounce(&fill);
-		if (err)
-			break;
+		err = uffd_fill_reread(&fill);
 	}
+	if (likely(fill.vma))
+		uffd_fill_unlock(&fill);
 
-	if (fill.bounce)
-		folio_put(fill.bounce);
-	if (fill.file)
+	if (unlikely(fill.spare))
+		folio_put(fill.spare);
+	if (unlikely(fill.file))
 		fput(fill.file);
 	return fill.addr > start ? fill.addr - start : err;
 }

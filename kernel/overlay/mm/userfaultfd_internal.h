@@ -6,6 +6,7 @@
  *	userfaultfd_register.c	what a mapping may be registered with
  *	userfaultfd_fault.c	decides what a page fault on armed memory is
  *	userfaultfd_fill.c	COPY, ZEROPAGE, CONTINUE, POISON
+ *	userfaultfd_filemap.c	parts of handlers for page cache memory
  *	userfaultfd.c		sets up mappings; write protection, MOVE
  *
  * Locking, outermost first:
@@ -22,6 +23,8 @@
 #ifndef _MM_USERFAULTFD_INTERNAL_H
 #define _MM_USERFAULTFD_INTERNAL_H
 
+#include <linux/hugetlb.h>
+#include <linux/log2.h>
 #include <linux/userfaultfd_k.h>
 #include <linux/userfaultfd_request.h>
 
@@ -42,14 +45,13 @@ struct uffd_source {
 typedef int (*uffd_handler_t)(struct uffd_request *req);
 
 /* userfaultfd_request.c */
-uffd_handler_t uffd_handler(struct vm_area_struct *vma);
 int uffd_anon_request(struct uffd_request *req);
-bool uffd_supported_sane(const struct uffd_supported *answer);
-int uffd_supported(struct vm_area_struct *vma, struct uffd_supported *answer);
+int uffd_unsupported(uffd_handler_t handler, struct uffd_supported *answer,
+		     bool answered);
 int uffd_present(struct vm_area_struct *vma, pgoff_t index);
-const char *uffd_folio_flaw(struct folio *folio, pgoff_t index,
-			    struct address_space *mapping);
-int uffd_resolve(uffd_handler_t handler, struct uffd_request *req);
+int uffd_check_errno(uffd_handler_t handler, int err);
+int uffd_cut_off(uffd_handler_t handler, struct uffd_request *req,
+		 unsigned int good, const char *flaw);
 void uffd_release(struct folio *folio);
 void uffd_undo(uffd_handler_t handler, struct vm_area_struct *vma,
 	       struct folio *folio);
@@ -59,6 +61,49 @@ static inline unsigned long uffd_address(const struct vm_area_struct *vma,
 					 pgoff_t index)
 {
 	return vma->vm_start + ((index - vma->vm_pgoff) << PAGE_SHIFT);
+}
+
+/**
+ * uffd_folio_flaw() - what is wrong with a folio that a type handed out
+ * @folio: the folio.
+ * @index: page offset that it must hold.
+ * @mapping: the file that it must belong to; NULL for new anonymous memory.
+ *
+ * Return: one word for the warning, or NULL if it may be mapped.
+ */
+static inline const char *uffd_folio_flaw(struct folio *folio, pgoff_t index,
+					  struct address_space *mapping)
+{
+	if (unlikely(!folio_test_locked(folio)))
+		return "unlocked";
+	if (unlikely(!folio_test_uptodate(folio)))
+		return "not uptodate";
+	if (unlikely(folio->mapping != mapping))
+		return "foreign";
+	/* Not in the swap cache, as it has this mapping: ->index is its place. */
+	if (unlikely(index - folio->index >= folio_nr_pages(folio)))
+		return "misplaced";
+	return NULL;
+}
+
+/* Is a page of it poisoned? Which one is only known of each page. */
+static inline bool uffd_has_poison(struct folio *folio)
+{
+	return folio_test_hwpoison(folio) ||
+	       (folio_test_large(folio) && folio_test_has_hwpoisoned(folio));
+}
+
+/* A folio of one page without flaw or poison: the usual case in one look. */
+static inline bool uffd_folio_plain(struct folio *folio, pgoff_t index,
+				    struct address_space *mapping)
+{
+	const unsigned long set = BIT(PG_locked) | BIT(PG_uptodate);
+	const unsigned long clear = BIT(PG_head) | __PG_HWPOISON;
+
+	if ((READ_ONCE(folio->flags) & (set | clear)) != set)
+		return false;
+	smp_rmb();	/* as in folio_test_uptodate() */
+	return folio->mapping == mapping && folio->index == index;
 }
 
 /*
@@ -78,15 +123,169 @@ static inline void uffd_init_resolve(struct uffd_request *req,
 	req->resolve.nr_pages = nr_pages;
 	req->resolve.mode = source ? UFFD_RESOLVE_MISSING : UFFD_RESOLVE_MINOR;
 	req->resolve.source = source;
+	req->resolve.fault = false;
 	folio_batch_init(&req->resolve.folios);
 	req->resolve.major = false;
 }
 
+/**
+ * uffd_handler() - who answers requests about a mapping
+ * @vma: the mapping.
+ *
+ * Return: the handler, or NULL if this memory does not know userfaultfd.
+ */
+static inline uffd_handler_t uffd_handler(struct vm_area_struct *vma)
+{
+	if (vma_is_anonymous(vma))
+		return uffd_anon_request;
+	return vma->vm_ops->userfaultfd_request;
+}
+
+/* Does an answer to UFFD_REQ_GET_SUPPORTED make sense? */
+static inline bool uffd_supported_sane(const struct uffd_supported *answer)
+{
+	return !(answer->modes & ~__VM_UFFD_FLAGS) &&
+	       answer->granule >= PAGE_SIZE && is_power_of_2(answer->granule);
+}
+
+/* What anonymous memory supports. */
+static inline void uffd_anon_supported(struct uffd_supported *answer)
+{
+	answer->modes = VM_UFFD_MISSING | VM_UFFD_WP;
+	answer->granule = PAGE_SIZE;
+}
+
+/**
+ * uffd_supported() - what userfaultfd can do on a mapping
+ * @vma: the mapping.
+ * @answer: filled in; no modes and PAGE_SIZE on error.
+ *
+ * Return: 0, or -EOPNOTSUPP if the type does not know userfaultfd, or -EIO if
+ * its answer makes no sense.
+ */
+static __always_inline int uffd_supported(struct vm_area_struct *vma,
+					  struct uffd_supported *answer)
+{
+	struct uffd_request req __uninitialized;
+	uffd_handler_t handler;
+
+	/* No need to ask oneself. */
+	if (vma_is_anonymous(vma)) {
+		uffd_anon_supported(answer);
+		return 0;
+	}
+	/* hugetlb does not answer requests yet: its own fill loop serves it. */
+	if (is_vm_hugetlb_page(vma)) {
+		answer->modes = __VM_UFFD_FLAGS;
+		answer->granule = vma_kernel_pagesize(vma);
+		return 0;
+	}
+
+	handler = vma->vm_ops->userfaultfd_request;
+	if (!handler)
+		return uffd_unsupported(handler, answer, false);
+
+	req.kind = UFFD_REQ_GET_SUPPORTED;
+	req.vma = vma;
+	if (handler(&req))
+		return uffd_unsupported(handler, answer, false);
+
+	*answer = req.supported;
+	if (unlikely(!uffd_supported_sane(answer)))
+		return uffd_unsupported(handler, answer, true);
+
+	/* Only anonymous memory can do without markers for absent pages. */
+	if (!IS_ENABLED(CONFIG_PTE_MARKER_UFFD_WP))
+		answer->modes &= ~VM_UFFD_WP;
+	return 0;
+}
+
+/**
+ * uffd_resolve() - ask a type for memory, and check what it hands out
+ * @handler: who is asked.
+ * @req: a request set up by uffd_init_resolve().
+ *
+ * The answer is cut off before the first page that may not be mapped, and
+ * resolve.nr_pages is then how many pages of the range may be.
+ *
+ * Return: 0 with at least one folio in @req that may be mapped: locked,
+ * referenced, uptodate, in the right file, at the right offset; or an errno of
+ * &struct uffd_resolve without any folio; -EIO for a poisoned page and, with
+ * a warning, for a folio that is not as it should be.
+ */
+static __always_inline int uffd_resolve(uffd_handler_t handler,
+					struct uffd_request *req)
+{
+	struct uffd_resolve *resolve = &req->resolve;
+	struct address_space *mapping = NULL;
+	pgoff_t index = resolve->index;
+	const char *flaw = "no";
+	unsigned int i = 0;
+	int err;
+
+	err = handler(req);
+	if (unlikely(err))
+		return uffd_check_errno(handler, err);
+
+	if (handler != uffd_anon_request)
+		mapping = req->vma->vm_file->f_mapping;
+
+	for (; i < folio_batch_count(&resolve->folios); i++) {
+		struct folio *folio = resolve->folios.folios[i];
+
+		if (likely(uffd_folio_plain(folio, index, mapping))) {
+			index++;
+			continue;
+		}
+		flaw = uffd_folio_flaw(folio, index, mapping);
+		if (unlikely(flaw || uffd_has_poison(folio)))
+			return uffd_cut_off(handler, req, i, flaw);
+		index = folio_next_index(folio);
+	}
+	if (unlikely(!i))
+		return uffd_cut_off(handler, req, i, flaw);
+
+	resolve->nr_pages = min(resolve->nr_pages, index - resolve->index);
+	return 0;
+}
+
 /* userfaultfd.c */
 pmd_t *mm_alloc_pmd(struct mm_struct *mm, unsigned long address);
-struct vm_area_struct *uffd_mfill_lock(struct mm_struct *mm,
-				       unsigned long start, unsigned long len);
-void uffd_mfill_unlock(struct vm_area_struct *vma);
+struct vm_area_struct *uffd_lock_vma(struct mm_struct *mm,
+				     unsigned long address);
+
+static inline void uffd_mfill_unlock(struct vm_area_struct *vma)
+{
+#ifdef CONFIG_PER_VMA_LOCK
+	vma_end_read(vma);
+#else
+	mmap_read_unlock(vma->vm_mm);
+#endif
+}
+
+/**
+ * uffd_mfill_lock() - lock a mapping that is to be filled
+ * @mm: the address space.
+ * @start: first address of the range.
+ * @len: bytes of the range.
+ *
+ * Return: the mapping, locked for reading; -ENOENT if the range does not lie
+ * in one registered mapping; -ENOMEM.
+ */
+static inline struct vm_area_struct *uffd_mfill_lock(struct mm_struct *mm,
+						     unsigned long start,
+						     unsigned long len)
+{
+	struct vm_area_struct *vma = uffd_lock_vma(mm, start);
+
+	if (IS_ERR(vma) || likely(start + len <= vma->vm_end &&
+				  vma->vm_userfaultfd_ctx.ctx))
+		return vma;
+
+	uffd_mfill_unlock(vma);
+	return ERR_PTR(-ENOENT);
+}
+
 #ifdef CONFIG_HUGETLB_PAGE
 ssize_t mfill_atomic_hugetlb(struct userfaultfd_ctx *ctx,
 			     struct vm_area_struct *dst_vma,

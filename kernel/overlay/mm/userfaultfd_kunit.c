@@ -23,6 +23,7 @@ struct uffd_test {
 	struct vm_area_struct vma;
 	struct uffd_supported supported;
 	struct folio *folio;
+	struct folio *next;
 	int err;
 	int asked;
 	int undone;
@@ -50,6 +51,11 @@ static int uffd_test_request(struct uffd_request *req)
 		folio_get(t->folio);
 		folio_lock(t->folio);
 		folio_batch_add(&req->resolve.folios, t->folio);
+		if (t->next) {
+			folio_get(t->next);
+			folio_lock(t->next);
+			folio_batch_add(&req->resolve.folios, t->next);
+		}
 		return 0;
 	case UFFD_REQ_FAULT_UNDO:
 		t->undone++;
@@ -135,6 +141,15 @@ static void uffd_test_sane(struct kunit *test)
 	}
 }
 
+/* May the mapping be registered? Only then is there a page size. */
+static bool uffd_test_can(struct uffd_test *t, vm_flags_t modes, bool wp_async)
+{
+	unsigned long granule = 0;
+
+	return vma_can_userfault(&t->vma, modes, wp_async, &granule) &&
+	       granule >= PAGE_SIZE;
+}
+
 /* Every mode is allowed if and only if the type supports all of it. */
 static void uffd_test_modes(struct kunit *test)
 {
@@ -150,16 +165,14 @@ static void uffd_test_modes(struct kunit *test)
 		t->supported.modes = modes[i];
 		for (j = 0; j < ARRAY_SIZE(modes); j++)
 			KUNIT_EXPECT_EQ(test,
-					vma_can_userfault(&t->vma, modes[j], false),
+					uffd_test_can(t, modes[j], false),
 					!(modes[j] & ~modes[i]));
 		/* No mode: could the type serve any? Other flags don't count. */
-		KUNIT_EXPECT_TRUE(test, vma_can_userfault(&t->vma, 0, false));
-		KUNIT_EXPECT_TRUE(test, vma_can_userfault(&t->vma,
-							  VM_READ | VM_SHARED,
-							  false));
+		KUNIT_EXPECT_TRUE(test, uffd_test_can(t, 0, false));
+		KUNIT_EXPECT_TRUE(test, uffd_test_can(t, VM_READ | VM_SHARED, false));
 	}
 	t->supported.modes = 0;
-	KUNIT_EXPECT_FALSE(test, vma_can_userfault(&t->vma, 0, false));
+	KUNIT_EXPECT_FALSE(test, uffd_test_can(t, 0, false));
 }
 
 static void uffd_test_refused(struct kunit *test)
@@ -176,11 +189,9 @@ static void uffd_test_refused(struct kunit *test)
 		if (!never[i])
 			continue;
 		vm_flags_init(&t->vma, never[i]);
-		KUNIT_EXPECT_FALSE(test, vma_can_userfault(&t->vma,
-							   VM_UFFD_MISSING, false));
+		KUNIT_EXPECT_FALSE(test, uffd_test_can(t, VM_UFFD_MISSING, false));
 		/* Not even what needs nothing of the type. */
-		KUNIT_EXPECT_FALSE(test, vma_can_userfault(&t->vma,
-							   VM_UFFD_WP, true));
+		KUNIT_EXPECT_FALSE(test, uffd_test_can(t, VM_UFFD_WP, true));
 	}
 	/* None of it was a question to the type. */
 	KUNIT_EXPECT_EQ(test, t->asked, 0);
@@ -195,14 +206,12 @@ static void uffd_test_no_handler(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, uffd_supported(&t->vma, &answer), -EOPNOTSUPP);
 	KUNIT_EXPECT_EQ(test, answer.modes, 0);
 	KUNIT_EXPECT_EQ(test, answer.granule, PAGE_SIZE);
-	KUNIT_EXPECT_FALSE(test, vma_can_userfault(&t->vma, VM_UFFD_MISSING, false));
-	KUNIT_EXPECT_FALSE(test, vma_can_userfault(&t->vma, 0, true));
+	KUNIT_EXPECT_FALSE(test, uffd_test_can(t, VM_UFFD_MISSING, false));
+	KUNIT_EXPECT_FALSE(test, uffd_test_can(t, 0, true));
 	/* Asynchronous write protection works on any memory, but alone. */
-	KUNIT_EXPECT_TRUE(test, vma_can_userfault(&t->vma, VM_UFFD_WP, true));
-	KUNIT_EXPECT_FALSE(test, vma_can_userfault(&t->vma, VM_UFFD_WP, false));
-	KUNIT_EXPECT_FALSE(test, vma_can_userfault(&t->vma,
-						   VM_UFFD_WP | VM_UFFD_MISSING,
-						   true));
+	KUNIT_EXPECT_TRUE(test, uffd_test_can(t, VM_UFFD_WP, true));
+	KUNIT_EXPECT_FALSE(test, uffd_test_can(t, VM_UFFD_WP, false));
+	KUNIT_EXPECT_FALSE(test, uffd_test_can(t, VM_UFFD_WP | VM_UFFD_MISSING, true));
 }
 
 /* A type that fails to answer supports nothing. */
@@ -214,7 +223,7 @@ static void uffd_test_no_answer(struct kunit *test)
 	t->err = -EIO;
 	KUNIT_EXPECT_EQ(test, uffd_supported(&t->vma, &answer), -EOPNOTSUPP);
 	KUNIT_EXPECT_EQ(test, answer.modes, 0);
-	KUNIT_EXPECT_EQ(test, userfaultfd_granule(&t->vma), PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, answer.granule, PAGE_SIZE);
 }
 
 static void uffd_test_ioctls(struct kunit *test)
@@ -317,6 +326,40 @@ static void uffd_test_resolve(struct kunit *test)
 	uffd_release(t->folio);
 }
 
+/* What is wrong behind the first folio ends the answer, and is given back. */
+static void uffd_test_cut_off(struct kunit *test)
+{
+	struct uffd_test *t = test->priv;
+	struct uffd_request req;
+
+	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE))
+		kunit_skip(test, "needs CONFIG_MEMORY_FAILURE");
+
+	t->next = folio_alloc(GFP_KERNEL, 0);
+	KUNIT_ASSERT_NOT_NULL(test, t->next);
+	t->next->mapping = &t->mapping;
+	t->next->index = UFFD_TEST_INDEX + 1;
+	folio_mark_uptodate(t->next);
+
+	uffd_init_resolve(&req, &t->vma, UFFD_TEST_INDEX, 2, NULL);
+	KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req), 0);
+	KUNIT_EXPECT_EQ(test, folio_batch_count(&req.resolve.folios), 2);
+	uffd_release(t->folio);
+	uffd_release(t->next);
+
+	SetPageHWPoison(folio_page(t->next, 0));
+	uffd_init_resolve(&req, &t->vma, UFFD_TEST_INDEX, 2, NULL);
+	KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req), 0);
+	KUNIT_EXPECT_EQ(test, folio_batch_count(&req.resolve.folios), 1);
+	uffd_release(t->folio);
+	ClearPageHWPoison(folio_page(t->next, 0));
+
+	KUNIT_EXPECT_FALSE(test, folio_test_locked(t->next));
+	KUNIT_EXPECT_EQ(test, folio_ref_count(t->next), 1);
+	t->next->mapping = NULL;
+	folio_put(t->next);
+}
+
 /* A poisoned page is no fault of the type: -EIO, and everything given back. */
 static void uffd_test_poisoned(struct kunit *test)
 {
@@ -395,6 +438,7 @@ static void uffd_test_init_resolve(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, req.resolve.mode, UFFD_RESOLVE_MISSING);
 	KUNIT_EXPECT_PTR_EQ(test, req.resolve.source, &source);
 	KUNIT_EXPECT_EQ(test, folio_batch_count(&req.resolve.folios), 0);
+	KUNIT_EXPECT_FALSE(test, req.resolve.fault);
 	KUNIT_EXPECT_FALSE(test, req.resolve.major);
 
 	memset(&req, 0xff, sizeof(req));
@@ -413,9 +457,8 @@ static void uffd_test_anon(struct kunit *test)
 
 	t->vma.vm_ops = NULL;
 	KUNIT_EXPECT_TRUE(test, uffd_handler(&t->vma) == uffd_anon_request);
-	KUNIT_EXPECT_TRUE(test, vma_can_userfault(&t->vma, VM_UFFD_MISSING |
-						  VM_UFFD_WP, false));
-	KUNIT_EXPECT_FALSE(test, vma_can_userfault(&t->vma, VM_UFFD_MINOR, false));
+	KUNIT_EXPECT_TRUE(test, uffd_test_can(t, VM_UFFD_MISSING | VM_UFFD_WP, false));
+	KUNIT_EXPECT_FALSE(test, uffd_test_can(t, VM_UFFD_MINOR, false));
 
 	/* There is nothing to find, and no cache to take a page back from. */
 	uffd_init_resolve(&req, &t->vma, 0, 1, NULL);
@@ -455,6 +498,7 @@ static struct kunit_case uffd_test_cases[] = {
 	KUNIT_CASE(uffd_test_flaws),
 	KUNIT_CASE(uffd_test_large),
 	KUNIT_CASE(uffd_test_resolve),
+	KUNIT_CASE(uffd_test_cut_off),
 	KUNIT_CASE(uffd_test_poisoned),
 	KUNIT_CASE(uffd_test_errno),
 	KUNIT_CASE(uffd_test_present),

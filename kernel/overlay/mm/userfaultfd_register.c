@@ -16,53 +16,39 @@
  * @vma: the mapping.
  * @vm_flags: the modes wanted, as VM_UFFD_ flags; other flags are ignored.
  * @wp_async: whether write protection is the asynchronous kind.
+ * @granule: out, if it may: the page size in bytes that ranges must respect.
  *
  * No mode at all asks whether the type could serve any.
  *
  * Context: mmap_lock held.
  */
 bool vma_can_userfault(struct vm_area_struct *vma, unsigned long vm_flags,
-		       bool wp_async)
+		       bool wp_async, unsigned long *granule)
 {
 	const unsigned long modes = vm_flags & __VM_UFFD_FLAGS;
-	struct uffd_supported supported;
+	struct uffd_supported supported __uninitialized;
 
 	/* Droppable memory may vanish at any time: no mode can promise more. */
 	if (vma->vm_flags & (VM_SHADOW_STACK | VM_DROPPABLE))
 		return false;
 
-	if (!is_vm_hugetlb_page(vma) && (vma->vm_flags & VM_SPECIAL))
+	if ((vma->vm_flags & VM_SPECIAL) && !is_vm_hugetlb_page(vma))
 		return false;
+
+	uffd_supported(vma, &supported);
+	*granule = supported.granule;
 
 	/* Nobody waits for asynchronous protection: the core does it alone. */
 	if (wp_async && modes == VM_UFFD_WP)
 		return true;
 
-	if (uffd_supported(vma, &supported) || !supported.modes)
-		return false;
-
-	return !(modes & ~supported.modes);
-}
-
-/**
- * userfaultfd_granule() - the page size that ranges on a mapping must respect
- * @vma: the mapping.
- *
- * Return: bytes; PAGE_SIZE for memory that does not know userfaultfd, which
- * may be registered for asynchronous write protection.
- */
-unsigned long userfaultfd_granule(struct vm_area_struct *vma)
-{
-	struct uffd_supported supported;
-
-	uffd_supported(vma, &supported);
-	return supported.granule;
+	return supported.modes && !(modes & ~supported.modes);
 }
 
 /**
  * userfaultfd_ioctls() - the ioctls that work on a registered range
  * @modes: the modes it is registered with, as VM_UFFD_ flags.
- * @granule: the largest granule of the mappings in it, in bytes.
+ * @granule: the largest page size of the mappings in it, in bytes.
  *
  * There is no zero page, and no MOVE, for pages larger than PAGE_SIZE.
  *

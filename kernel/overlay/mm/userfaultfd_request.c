@@ -9,7 +9,6 @@
  * Called by registration (mmap_lock held for writing), page faults and fills
  * (mmap_lock or the lock of the VMA held for reading).
  */
-#include <linux/hugetlb.h>
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
@@ -18,83 +17,31 @@
 #include "userfaultfd_internal.h"
 
 /**
- * uffd_handler() - who answers requests about a mapping
- * @vma: the mapping.
+ * uffd_unsupported() - give the answer of a type that does not support anything
+ * @handler: who was asked, or NULL.
+ * @answer: what it said; overwritten.
+ * @answered: whether it said something, which makes no sense.
  *
- * Return: the handler, or NULL if this memory does not know userfaultfd.
+ * Return: -EIO, with a warning, if it did; else -EOPNOTSUPP.
  */
-uffd_handler_t uffd_handler(struct vm_area_struct *vma)
+int uffd_unsupported(uffd_handler_t handler, struct uffd_supported *answer,
+		     bool answered)
 {
-	if (vma_is_anonymous(vma))
-		return uffd_anon_request;
-	return vma->vm_ops->userfaultfd_request;
-}
-
-/* hugetlb does not answer requests yet: its own fill loop serves it. */
-static bool uffd_hugetlb_supported(struct vm_area_struct *vma,
-				   struct uffd_supported *answer)
-{
-	if (!is_vm_hugetlb_page(vma))
-		return false;
-
-	answer->modes = __VM_UFFD_FLAGS;
-	answer->granule = vma_kernel_pagesize(vma);
-	return true;
-}
-
-/**
- * uffd_supported_sane() - does an answer to UFFD_REQ_GET_SUPPORTED make sense?
- * @answer: the answer.
- */
-bool uffd_supported_sane(const struct uffd_supported *answer)
-{
-	return !(answer->modes & ~__VM_UFFD_FLAGS) &&
-	       answer->granule >= PAGE_SIZE && is_power_of_2(answer->granule);
-}
-
-/**
- * uffd_supported() - what userfaultfd can do on a mapping
- * @vma: the mapping.
- * @answer: filled in; no modes and PAGE_SIZE on error.
- *
- * Return: 0, or -EOPNOTSUPP if the type does not know userfaultfd, or -EIO if
- * its answer makes no sense.
- */
-int uffd_supported(struct vm_area_struct *vma, struct uffd_supported *answer)
-{
-	struct uffd_request req __uninitialized;
-	uffd_handler_t handler;
-	int err;
-
+	WARN_ONCE(answered, "userfaultfd: %ps claims modes %lx, granule %lu\n",
+		  handler, answer->modes, answer->granule);
 	answer->modes = 0;
 	answer->granule = PAGE_SIZE;
-	if (uffd_hugetlb_supported(vma, answer))
-		return 0;
-
-	handler = uffd_handler(vma);
-	if (!handler)
-		return -EOPNOTSUPP;
-
-	req.kind = UFFD_REQ_GET_SUPPORTED;
-	req.vma = vma;
-	req.supported = *answer;
-	err = handler(&req);
-	if (err)
-		return -EOPNOTSUPP;
-	if (WARN_ONCE(!uffd_supported_sane(&req.supported),
-		      "userfaultfd: %ps claims modes %lx, granule %lu\n",
-		      handler, req.supported.modes, req.supported.granule))
-		return -EIO;
-
-	*answer = req.supported;
-	/* Only anonymous memory can do without markers for absent pages. */
-	if (!IS_ENABLED(CONFIG_PTE_MARKER_UFFD_WP) && !vma_is_anonymous(vma))
-		answer->modes &= ~VM_UFFD_WP;
-	return 0;
+	return answered ? -EIO : -EOPNOTSUPP;
 }
 
-/* An errno that a type may return; anything else would confuse user space. */
-static int uffd_check_errno(uffd_handler_t handler, int err)
+/**
+ * uffd_check_errno() - an errno that a type may return
+ * @handler: who returned it.
+ * @err: what it returned.
+ *
+ * Return: @err; -EIO, with a warning, for what would confuse user space.
+ */
+int uffd_check_errno(uffd_handler_t handler, int err)
 {
 	if (WARN_ONCE(err > 0 || err < -MAX_ERRNO,
 		      "userfaultfd: %ps returned %d\n", handler, err))
@@ -153,107 +100,68 @@ void uffd_undo(uffd_handler_t handler, struct vm_area_struct *vma,
 	uffd_release(folio);
 }
 
-/**
- * uffd_folio_flaw() - what is wrong with a folio that a type handed out
- * @folio: the folio.
- * @index: page offset that it must hold.
- * @mapping: the file that it must belong to; NULL for new anonymous memory.
- *
- * Return: one word for the warning, or NULL if it may be mapped.
- */
-const char *uffd_folio_flaw(struct folio *folio, pgoff_t index,
-			    struct address_space *mapping)
-{
-	if (unlikely(!folio_test_locked(folio)))
-		return "unlocked";
-	if (unlikely(!folio_test_uptodate(folio)))
-		return "not uptodate";
-	if (unlikely(folio->mapping != mapping))
-		return "foreign";
-	if (unlikely(!folio_contains(folio, index)))
-		return "misplaced";
-	return NULL;
-}
-
-/* Drop whatever a type handed out, even if it is not what it should be. */
-static void uffd_discard(struct folio_batch *folios)
+/* Drop what a type handed out from @first on, as it should be or not. */
+static void uffd_discard(struct folio_batch *folios, unsigned int first)
 {
 	unsigned int i;
 
-	for (i = 0; i < folio_batch_count(folios); i++) {
+	for (i = first; i < folio_batch_count(folios); i++) {
 		if (folio_test_locked(folios->folios[i]))
 			folio_unlock(folios->folios[i]);
 		folio_put(folios->folios[i]);
 	}
-	folio_batch_reinit(folios);
+	folios->nr = first;
 }
 
 /**
- * uffd_resolve() - ask a type for memory, and check what it hands out
- * @handler: who is asked.
- * @req: a request set up by uffd_init_resolve().
+ * uffd_cut_off() - end an answer before a page that may not be mapped
+ * @handler: who gave the answer.
+ * @req: the request.
+ * @good: the number of folios at the front that are as they should be.
+ * @flaw: what is wrong with the next one, or NULL if a page of it is poisoned.
  *
- * Return: 0 with at least one folio in @req that may be mapped: locked,
- * referenced, uptodate, in the right file, at the right offset; or an errno of
- * &struct uffd_resolve without any folio; -EIO for a poisoned page and, with
- * a warning, for a folio that is not as it should be.
+ * Return: 0 if something is left, else -EIO.
  */
-int uffd_resolve(uffd_handler_t handler, struct uffd_request *req)
+int uffd_cut_off(uffd_handler_t handler, struct uffd_request *req,
+		 unsigned int good, const char *flaw)
 {
 	struct uffd_resolve *resolve = &req->resolve;
-	struct address_space *mapping = NULL;
+	struct folio_batch *folios = &resolve->folios;
 	pgoff_t index = resolve->index;
-	const char *flaw = NULL;
-	struct folio *folio;
-	unsigned int i;
-	int err;
 
-	err = handler(req);
-	if (unlikely(err))
-		return uffd_check_errno(handler, err);
+	if (good)
+		index = folio_next_index(folios->folios[good - 1]);
 
-	if (handler != uffd_anon_request)
-		mapping = req->vma->vm_file->f_mapping;
-	if (unlikely(!folio_batch_count(&resolve->folios)))
-		flaw = "no";
+	if (!WARN_ONCE(flaw, "userfaultfd: %ps handed out %s folio for %lu+%lu\n",
+		       handler, flaw, resolve->index, resolve->nr_pages)) {
+		struct folio *folio = folios->folios[good];
+		const pgoff_t first = index;
 
-	for (i = 0; i < folio_batch_count(&resolve->folios); i++) {
-		folio = resolve->folios.folios[i];
-		flaw = uffd_folio_flaw(folio, index, mapping);
-		if (unlikely(flaw))
-			break;
-		if (unlikely(PageHWPoison(folio_file_page(folio, index)))) {
-			err = -EIO;
-			break;
-		}
-		index = folio_next_index(folio);
+		while (!PageHWPoison(folio_file_page(folio, index)) &&
+		       index + 1 < folio_next_index(folio))
+			index++;
+		if (index > first)
+			good++;
 	}
 
-	if (WARN_ONCE(flaw, "userfaultfd: %ps handed out %s folio for %lu+%lu\n",
-		      handler, flaw, resolve->index, resolve->nr_pages))
-		err = -EIO;
-	if (unlikely(err))
-		uffd_discard(&resolve->folios);
-	return err;
+	uffd_discard(folios, good);
+	resolve->nr_pages = min(resolve->nr_pages, index - resolve->index);
+	return good ? 0 : -EIO;
 }
 
 /* A new page of anonymous memory, charged but not yet known to anybody. */
-static int uffd_anon_resolve(struct uffd_request *req)
+static int uffd_anon_create(struct uffd_request *req, pgoff_t index)
 {
-	struct uffd_resolve *resolve = &req->resolve;
 	struct vm_area_struct *vma = req->vma;
 	struct folio *folio;
 	int err;
 
-	if (resolve->mode != UFFD_RESOLVE_MISSING)
-		return -EINVAL;
-
 	folio = vma_alloc_folio(GFP_HIGHUSER_MOVABLE, 0, vma,
-				uffd_address(vma, resolve->index), false);
+				uffd_address(vma, index), false);
 	if (!folio)
 		return -ENOMEM;
 
-	err = userfaultfd_fill_folio(req, folio, resolve->index);
+	err = userfaultfd_fill_folio(req, folio, index);
 	if (err)
 		goto put;
 
@@ -263,12 +171,28 @@ static int uffd_anon_resolve(struct uffd_request *req)
 
 	__folio_set_locked(folio);
 	/* What rmap will say, too; the file's folios have it already. */
-	folio->index = resolve->index;
-	folio_batch_add(&resolve->folios, folio);
+	folio->index = index;
+	folio_batch_add(&req->resolve.folios, folio);
 	return 0;
 put:
 	folio_put(folio);
 	return err;
+}
+
+static int uffd_anon_resolve(struct uffd_request *req)
+{
+	struct uffd_resolve *resolve = &req->resolve;
+	pgoff_t index = resolve->index, end = index + resolve->nr_pages;
+	int err;
+
+	if (resolve->mode != UFFD_RESOLVE_MISSING)
+		return -EINVAL;
+
+	do {
+		err = uffd_anon_create(req, index++);
+	} while (!err && index < end && folio_batch_space(&resolve->folios));
+
+	return folio_batch_count(&resolve->folios) ? 0 : err;
 }
 
 /**
@@ -284,8 +208,7 @@ int uffd_anon_request(struct uffd_request *req)
 {
 	switch (req->kind) {
 	case UFFD_REQ_GET_SUPPORTED:
-		req->supported.modes = VM_UFFD_MISSING | VM_UFFD_WP;
-		req->supported.granule = PAGE_SIZE;
+		uffd_anon_supported(&req->supported);
 		return 0;
 	case UFFD_REQ_FAULT_RESOLVE:
 		return uffd_anon_resolve(req);

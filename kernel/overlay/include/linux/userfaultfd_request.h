@@ -105,11 +105,16 @@ enum uffd_resolve_mode {
  * @mode: in: find or create.
  * @source: in: for UFFD_RESOLVE_MISSING, what the new memory shall contain;
  *	only ever passed on to userfaultfd_fill_folio(). NULL otherwise.
+ * @fault: in: this is for a page fault that the kernel resolves by itself, as
+ *	->fault() would: of one page, new memory contains zeroes, and a new
+ *	folio may begin before the range and end after it. Otherwise it is for
+ *	a fill, which makes what user space asked for, and not more.
  * @folios: out: the folios, in order and without a gap: the first one holds
  *	@index, each next one starts where the one before it ends. They may
- *	reach less far than asked, or farther; one folio is enough.
- * @major: out: true if I/O was needed. Makes a page fault a major one, for the
- *	process and its memory cgroup; the type counts PGMAJFAULT for the system.
+ *	reach less far than asked, or farther if they were there before; one
+ *	folio is enough.
+ * @major: out: true if a fault needed I/O, which makes it a major one. The
+ *	type counts PGMAJFAULT, as ->fault() does.
  *
  * Every folio comes locked, uptodate, in @inode's page cache, and with one
  * reference that now belongs to the core. The core unlocks it and either
@@ -119,8 +124,12 @@ enum uffd_resolve_mode {
  * and before it is inserted, so that nobody ever sees it empty. The type does
  * its own accounting, memory cgroup charge (to req->vma->vm_mm) and LRU.
  *
- * The type may sleep to allocate or read. It must not wait for a hole punch
- * or truncation while it holds the lock of a folio.
+ * The type may sleep to allocate or read. While it holds the lock of a folio,
+ * it must not wait for that of another, nor for a hole punch or truncation: a
+ * second folio is locked with folio_trylock(), or left out.
+ *
+ * What goes wrong behind the first folio is no error: the answer ends there,
+ * and the core asks again for what is left.
  *
  * Return: 0, and at least one folio; or, without any folio,
  * -ENOENT (MINOR) nothing is at @index; -EEXIST (MISSING) something is there;
@@ -134,6 +143,7 @@ struct uffd_resolve {
 	unsigned long nr_pages;
 	enum uffd_resolve_mode mode;
 	struct uffd_source *source;
+	bool fault;
 	struct folio_batch folios;
 	bool major;
 };
@@ -178,5 +188,6 @@ struct uffd_request {
 
 int userfaultfd_fill_folio(struct uffd_request *req, struct folio *folio,
 			   pgoff_t index);
+int userfaultfd_find_folios(struct uffd_resolve *resolve);
 
 #endif /* _LINUX_USERFAULTFD_REQUEST_H */
