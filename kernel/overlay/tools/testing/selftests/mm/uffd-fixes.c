@@ -7,9 +7,12 @@
  *   owner_*		only the userfaultfd that armed a mapping disarms it
  *   change_*		fills go on after an mremap() or a brk() that failed
  *   modes_*		registering again leaves exactly the requested modes
+ *   unregister_*	UNREGISTER leaves neither a waiting thread nor a protected
+ *			entry behind
  */
 #define _GNU_SOURCE
 #include <ctype.h>
+#include <sched.h>
 #include <sys/resource.h>
 
 #include "../kselftest_harness.h"
@@ -547,6 +550,265 @@ TEST_F(memory, modes_same_or_more)
 				  LAB_MISSING | LAB_WP, NULL));
 	EXPECT_EQ(LAB_MISSING | LAB_WP, armed_modes(m->area));
 	EXPECT_TRUE(entry_wp(m->area));
+}
+
+/* UNREGISTER: whoever waits goes on, for whatever it waits */
+
+/* A fault with the flags @fault waits at the first page, until UNREGISTER. */
+static void unregister_wakes(struct __test_metadata *_metadata, int uffd,
+			     struct lab_mem *m, bool write, __u64 fault)
+{
+	static struct lab_touch touch;
+	struct uffd_msg msg;
+
+	ASSERT_EQ(0, lab_touch_start(&touch, m->area, write, 'x'));
+	ASSERT_EQ(1, touch_or_msg(uffd, &touch, &msg));
+	EXPECT_EQ(fault, msg.arg.pagefault.flags);
+	EXPECT_EQ(0, lab_unregister(uffd, m->area, m->len));
+	ASSERT_EQ(0, lab_touch_wait(&touch, TOUCH_MS));
+	EXPECT_EQ(0, touch.sig);
+}
+
+TEST_F(memory, unregister_wakes_missing)
+{
+	struct lab_mem *m = &self->m;
+
+	ASSERT_EQ(0, lab_register(self->uffd, m->area, m->len,
+				  LAB_MISSING, NULL));
+	unregister_wakes(_metadata, self->uffd, m, true,
+			 UFFD_PAGEFAULT_FLAG_WRITE);
+	EXPECT_EQ('x', m->area[0]);
+	EXPECT_EQ(0, m->area[1]);
+}
+
+TEST_F(memory, unregister_wakes_minor)
+{
+	struct lab_mem *m = &self->m;
+
+	if (!lab_is_file(m))
+		return;
+	lab_fill(m->alias, m->len, 1);
+	ASSERT_EQ(0, lab_register(self->uffd, m->area, m->len,
+				  LAB_MINOR, NULL));
+	unregister_wakes(_metadata, self->uffd, m, false,
+			 UFFD_PAGEFAULT_FLAG_MINOR);
+	EXPECT_EQ(self->src[0], m->area[0]);
+}
+
+TEST_F(memory, unregister_wakes_wp)
+{
+	struct lab_mem *m = &self->m;
+
+	m->area[1] = 'a';
+	ASSERT_EQ(0, lab_register(self->uffd, m->area, m->len, LAB_WP, NULL));
+	ASSERT_EQ(0, lab_writeprotect(self->uffd, m->area, m->len, WP_ON));
+	unregister_wakes(_metadata, self->uffd, m, true,
+			 UFFD_PAGEFAULT_FLAG_WP | UFFD_PAGEFAULT_FLAG_WRITE);
+	EXPECT_EQ('x', m->area[0]);
+	EXPECT_EQ('a', m->area[1]);
+	EXPECT_FALSE(entry_wp(m->area));
+}
+
+/* Outside of the range nobody is woken. */
+TEST_F(memory, unregister_wakes_the_range)
+{
+	struct lab_mem *m = &self->m;
+	static struct lab_touch in, out;
+	struct uffd_msg msg;
+
+	ASSERT_EQ(0, lab_register(self->uffd, m->area, m->len,
+				  LAB_MISSING, NULL));
+	ASSERT_EQ(0, lab_touch_start(&in, m->area, false, 0));
+	ASSERT_EQ(1, touch_or_msg(self->uffd, &in, &msg));
+	ASSERT_EQ(0, lab_touch_start(&out, m->area + m->page, false, 0));
+	ASSERT_EQ(1, touch_or_msg(self->uffd, &out, &msg));
+
+	EXPECT_EQ(0, lab_unregister(self->uffd, m->area, m->page));
+	EXPECT_EQ(0, lab_touch_wait(&in, TOUCH_MS));
+	EXPECT_EQ(-ETIMEDOUT, lab_touch_wait(&out, LAB_QUIET_MS));
+	EXPECT_EQ(0, lab_copy(self->uffd, m->area + m->page, self->src,
+			      m->page, 0, NULL));
+	EXPECT_EQ(0, lab_touch_wait(&out, LAB_DEADLINE_MS));
+	EXPECT_EQ(self->src[0], out.value);
+}
+
+/*
+ * Races with UNREGISTER, round after round: a thread does @act while it runs.
+ * The area is armed with WP and has entries, for then the faulty kernel walks
+ * them while faults and fills still pass: the longer, the more do.
+ */
+#define RACE_BYTES	(8UL << 20)
+#define RACE_ROUNDS	50	/* the faulty kernel needs up to 5 */
+#define RACE_MS		500	/* fewer rounds on a machine that is slow */
+
+struct race {
+	struct lab_mem m;
+	size_t holes;		/* pages, the first ones, for the thread */
+	const char *src;
+	int uffd;
+	void (*act)(struct race *r);
+	pthread_t thread;
+	unsigned int round;	/* 0: no more */
+	unsigned int begun;
+	unsigned int done;
+};
+
+static void *race_thread(void *arg)
+{
+	struct race *r = arg;
+	unsigned int round;
+
+	for (;;) {
+		round = __atomic_load_n(&r->round, __ATOMIC_ACQUIRE);
+		if (!round)
+			return NULL;
+		if (round == r->begun) {
+			sched_yield();
+			continue;
+		}
+		__atomic_store_n(&r->begun, round, __ATOMIC_RELEASE);
+		r->act(r);
+		__atomic_store_n(&r->done, round, __ATOMIC_RELEASE);
+	}
+}
+
+/* Waits until the thread says in @where that it is in this round. */
+static bool race_reached(struct race *r, const unsigned int *where)
+{
+	__u64 end = lab_now_ms() + TOUCH_MS;
+
+	while (__atomic_load_n(where, __ATOMIC_ACQUIRE) != r->round) {
+		if (lab_now_ms() >= end)
+			return false;
+		sched_yield();
+	}
+	return true;
+}
+
+/* Everything is there but what the thread works on. */
+static void race_holes(struct race *r)
+{
+	size_t len = r->holes * r->m.page;
+
+	madvise(r->m.area, len, MADV_DONTNEED);
+	if (lab_is_file(&r->m))
+		fallocate(r->m.fd, FALLOC_FL_PUNCH_HOLE |
+			  FALLOC_FL_KEEP_SIZE, 0, len);
+}
+
+static int race_begin(struct race *r, const struct lab_type *type, int uffd,
+		      const char *src, void (*act)(struct race *r))
+{
+	size_t page = type->flags & LAB_T_HUGETLB ? LAB_HUGE : LAB_PAGE;
+	int err;
+
+	memset(r, 0, sizeof(*r));
+	r->uffd = uffd;
+	r->src = src;
+	r->act = act;
+	r->holes = page == LAB_PAGE ? 32 : 1;
+	err = lab_mem_make(&r->m, type, RACE_BYTES / page);
+	if (err)
+		return err;
+	if (madvise(r->m.area, r->m.len, MADV_POPULATE_READ))
+		return -errno;
+	/* the round that is over before the first begins */
+	r->round = 1;
+	r->begun = 1;
+	r->done = 1;
+	return -pthread_create(&r->thread, NULL, race_thread, r);
+}
+
+/* Arms the area, and has the thread begin. */
+static int race_round(struct race *r)
+{
+	int err;
+
+	race_holes(r);
+	err = lab_register(r->uffd, r->m.area, r->m.len,
+			   LAB_MISSING | LAB_WP, NULL);
+	__atomic_store_n(&r->round, r->round + 1, __ATOMIC_RELEASE);
+	return err;
+}
+
+static void race_end(struct race *r)
+{
+	__atomic_store_n(&r->round, 0, __ATOMIC_RELEASE);
+	pthread_join(r->thread, NULL);
+	lab_mem_drop(&r->m);
+}
+
+static void race_touch(struct race *r)
+{
+	size_t i;
+
+	for (i = 0; i < r->holes; i++)
+		__atomic_load_n(r->m.area + i * r->m.page, __ATOMIC_RELAXED);
+}
+
+/* The thread waits at a hole, is woken and meets the next ones. */
+TEST_F(memory, unregister_loses_no_fault)
+{
+	unsigned long rounds = lab_scale(RACE_ROUNDS), i;
+	static struct race r;
+	struct uffd_msg msg;
+	__u64 end;
+
+	ASSERT_EQ(0, race_begin(&r, variant->type, self->uffd, self->src,
+				race_touch));
+	end = lab_now_ms() + RACE_MS;
+	for (i = 0; i < rounds && lab_now_ms() < end; i++) {
+		ASSERT_EQ(0, race_round(&r));
+		/* where it is in the first of its faults differs */
+		if (i % 2) {
+			ASSERT_EQ(0, lab_read_msg(self->uffd, &msg, TOUCH_MS));
+		} else {
+			ASSERT_TRUE(race_reached(&r, &r.begun));
+		}
+		ASSERT_EQ(0, lab_unregister(self->uffd, r.m.area, r.m.len));
+		ASSERT_EQ(-ETIMEDOUT, lab_read_msg(self->uffd, &msg, 0)) {
+			TH_LOG("a fault was left behind in round %lu", i);
+		}
+		ASSERT_TRUE(race_reached(&r, &r.done)) {
+			TH_LOG("the thread still waits in round %lu", i);
+		}
+	}
+	TH_LOG("%lu rounds", i);
+	race_end(&r);
+}
+
+static void race_copy_wp(struct race *r)
+{
+	size_t i;
+
+	for (i = 0; i < r->holes; i++)
+		lab_copy(r->uffd, r->m.area + i * r->m.page, r->src,
+			 r->m.page, UFFDIO_COPY_MODE_WP, NULL);
+}
+
+TEST_F(memory, unregister_leaves_no_protection)
+{
+	unsigned long rounds = lab_scale(RACE_ROUNDS), i;
+	static struct race r;
+	size_t page;
+	__u64 end;
+
+	ASSERT_EQ(0, race_begin(&r, variant->type, self->uffd, self->src,
+				race_copy_wp));
+	end = lab_now_ms() + RACE_MS;
+	for (i = 0; i < rounds && lab_now_ms() < end; i++) {
+		ASSERT_EQ(0, race_round(&r));
+		ASSERT_TRUE(race_reached(&r, &r.begun));
+		ASSERT_EQ(0, lab_unregister(self->uffd, r.m.area, r.m.len));
+		ASSERT_TRUE(race_reached(&r, &r.done));
+		for (page = 0; page < r.holes; page++) {
+			ASSERT_FALSE(entry_wp(r.m.area + page * r.m.page)) {
+				TH_LOG("page %zu in round %lu", page, i);
+			}
+		}
+	}
+	TH_LOG("%lu rounds", i);
+	race_end(&r);
 }
 
 /* A huge page of anonymous memory, and modes that change inside it */
