@@ -768,8 +768,6 @@ static void close_round(bool unregister)
 		ADD(WAITED);
 	if (unregister) {
 		err = lab_unregister(uffd, mem.area, mem.len);
-		if (!err)
-			err = lab_wake(uffd, mem.area, mem.len);
 		if (err)
 			wrong("unregister: errno %d", -err);
 		ADD(UNREGISTERED);
