@@ -10,7 +10,9 @@ A test that ended early looks much like one that passed, so the reader trusts
 nothing: every level of results begins with a version line and a plan, brings
 the planned number of results, numbered from 1 without gap or repetition, and
 agrees with the results nested in it.  Whatever breaks a rule counts as one
-failure.  Lines of any other form are chatter, and ignored.
+failure.  Lines of any other form are chatter: they prove nothing, but those
+before a failure, and those that a test which ended early left, are shown with
+it.
 """
 
 import dataclasses
@@ -26,6 +28,11 @@ RESULT = re.compile(
 BAIL = re.compile(r"Bail out!\s*(.*)")
 # KUnit gives no plan to the parameters of one test, but their sum.
 TOTAL = re.compile(r"# .*: ?pass:\d+ fail:\d+ skip:\d+ total:(\d+)$")
+# Chatter that says no more than the result after it.
+NOISE = re.compile(r"#\s+(OK|FAIL)\s|# (Subtest|Totals|PASSED|FAILED|module):|"
+                   r"# Starting \d+ tests|# .*: ?pass:\d+ fail:\d+ ")
+RUN = re.compile(r"#\s+RUN\s")
+NOTES, WIDTH = 10, 200  # of a failure's chatter, so much is shown
 
 PASS, FAIL, SKIP = "pass", "fail", "skip"
 # What a directive makes of a result; an expected failure is no pass.
@@ -35,10 +42,21 @@ DIRECTIVES = {"SKIP": SKIP, "XFAIL": SKIP, "TODO": SKIP,
 
 @dataclasses.dataclass
 class Case:
-    """One test: its full name, PASS, FAIL or SKIP, and why."""
+    """One test: its full name, PASS, FAIL or SKIP, why, and its chatter."""
     name: str
     status: str
     why: str = ""
+    notes: list = dataclasses.field(default_factory=list)
+
+    def shown(self):
+        """The notes, without their middle and without ends of long lines."""
+        notes = [note if len(note) <= WIDTH else note[:WIDTH - 3] + "..."
+                 for note in self.notes]
+        if len(notes) > NOTES:
+            half = NOTES // 2
+            left = len(notes) - NOTES + 1
+            notes[half:half + left] = [f"... {left} lines ..."]
+        return notes
 
 
 @dataclasses.dataclass
@@ -72,6 +90,7 @@ class Results(list):
         for case in self:
             if case.status == FAIL:
                 yield f"failed: {case.name}" + (case.why and f": {case.why}")
+                yield from (f"    {note}" for note in case.shown())
         for case in self:
             if case.status == SKIP:
                 yield f"skipped: {case.name}: {case.why or 'no reason given'}"
@@ -83,9 +102,10 @@ class _Reader:
         self.orphans = None     # a closed level that waits for its result
         self.broken = []
         self.top_done = False
+        self.notes = []         # chatter since the last result
 
-    def complain(self, what):
-        self.broken.append(Case("KTAP", FAIL, what))
+    def complain(self, what, notes=()):
+        self.broken.append(Case("KTAP", FAIL, what, list(notes)))
 
     def version(self, indent):
         """Opens a level."""
@@ -112,7 +132,9 @@ class _Reader:
         if plan is None:
             self.complain("no plan")
         elif level.seen != plan:
-            self.complain(f"{plan} results planned, {level.seen} seen{where}")
+            self.complain(f"{plan} results planned, {level.seen} seen{where}",
+                          self.notes)
+            self.notes = []
         if plan == 0 and level.plan_why:
             level.cases.append(Case("all", SKIP, level.plan_why))
         if not level.cases:
@@ -161,15 +183,18 @@ class _Reader:
         if directive and directive != "SKIP":
             why = f"{directive} {why}".strip()
 
+        notes = [note for note in self.notes if not RUN.match(note)]
+        self.notes = []
         nested, self.orphans = self.orphans, None
         if not nested:
-            level.cases.append(Case(name, status, why))
+            level.cases.append(Case(name, status, why, notes))
             return
         failed = any(case.status == FAIL for case in nested.cases)
         if failed and status != FAIL:
             self.complain(f"{name} is ok, but a test in it failed")
         if status == FAIL and not failed:
-            level.cases.append(Case(name, FAIL, why or "failed as a whole"))
+            level.cases.append(Case(name, FAIL, why or "failed as a whole",
+                                    notes))
         for case in nested.cases:
             case.name = f"{name}.{case.name}"
             level.cases.append(case)
@@ -189,10 +214,12 @@ class _Reader:
                 self.levels[-1].indent > indent:
             if self.levels[-1].total is None:
                 self.levels[-1].total = int(match[1])
+        elif stripped and not NOISE.match(stripped):
+            self.notes.append(stripped)
 
     def finish(self):
         if not self.levels:
-            self.complain("no version line, so no tests")
+            self.complain("no version line, so no tests", self.notes)
             return Results(self.broken)
         self.close_deeper(0)
         if self.orphans:

@@ -157,10 +157,89 @@ not ok 1 outer
      "1 results planned, 0 seen"),
 ]
 
+# Name, text, what is shown of it.
+SHOWN = [
+    ("what a failed test said, and nobody else", """\
+TAP version 13
+1..3
+# Starting 3 tests from 2 test cases.
+#  RUN           global.one ...
+# one: 5 rounds
+#            OK  global.one
+ok 1 global.one
+#  RUN           global.two ...
+# two.c:7:two:Expected 0 (0) == answer (42)
+answer: the program's own words
+# two: Test terminated by assertion
+#          FAIL  global.two
+not ok 2 global.two
+# three: nothing to say
+ok 3 global.three # SKIP no such memory
+# FAILED: 2 / 3 tests passed.
+# Totals: pass:1 fail:1 xfail:0 xpass:0 skip:1 error:0
+""", """\
+failed: global.two
+    # two.c:7:two:Expected 0 (0) == answer (42)
+    answer: the program's own words
+    # two: Test terminated by assertion
+skipped: global.three: no such memory
+"""),
+    ("KUnit, nested", """\
+KTAP version 1
+1..1
+    KTAP version 1
+    # Subtest: userfaultfd
+    # module: userfaultfd_kunit
+    1..2
+    ok 1 first
+    # second: EXPECTATION FAILED at mm/userfaultfd_kunit.c:5
+    Expected a == 1, but
+        a == 2 (0x2)
+    not ok 2 second
+# userfaultfd: pass:1 fail:1 skip:0 total:2
+# Totals: pass:1 fail:1 skip:0 total:2
+not ok 1 userfaultfd
+""", """\
+failed: userfaultfd.second
+    # second: EXPECTATION FAILED at mm/userfaultfd_kunit.c:5
+    Expected a == 1, but
+    a == 2 (0x2)
+"""),
+    ("a test that ended early", """\
+TAP version 13
+1..2
+# one: well
+ok 1 one
+#  RUN           two ...
+# half of two
+""", """\
+failed: KTAP: 2 results planned, 1 seen
+    #  RUN           two ...
+    # half of two
+"""),
+    ("no tests at all", "sh: uffd-nonesuch: not found\n", """\
+failed: KTAP: no version line, so no tests
+    sh: uffd-nonesuch: not found
+"""),
+    ("ten lines are shown",
+     "TAP version 13\n1..1\n" + "".join(f"# {i}\n" for i in range(10)) +
+     "not ok 1 a\n",
+     "failed: a\n" + "".join(f"    # {i}\n" for i in range(10))),
+    ("of more, the first and the last",
+     "TAP version 13\n1..1\n" + "".join(f"# {i}\n" for i in range(100)) +
+     "not ok 1 a\n",
+     "failed: a\n" + "".join(f"    # {i}\n" for i in range(5)) +
+     "    ... 91 lines ...\n" +
+     "".join(f"    # {i}\n" for i in range(96, 100))),
+    ("a long line",
+     "TAP version 13\n1..1\n# " + "x" * 1000 + "\nnot ok 1 a\n",
+     "failed: a\n    # " + "x" * 195 + "...\n"),
+]
+
 
 def main():
     failed = 0
-    print(f"KTAP version 1\n1..{len(CASES)}")
+    print(f"KTAP version 1\n1..{len(CASES) + len(SHOWN)}")
     for number, (name, text, numbers, word) in enumerate(CASES, 1):
         results = ktap.read(text)
         complaints = [case.why for case in results if case.name == "KTAP"]
@@ -171,6 +250,13 @@ def main():
             failed += 1
             print(f"# {results.numbers()}, wanted {numbers}; {complaints}")
         print(f"{'' if good else 'not '}ok {number} {name}")
+    for number, (name, text, wanted) in enumerate(SHOWN, len(CASES) + 1):
+        shown = [line + "\n" for line in ktap.read(text).details()]
+        good = "".join(shown) == wanted
+        if not good:
+            failed += 1
+            print("".join(f"# {line}" for line in shown), end="")
+        print(f"{'' if good else 'not '}ok {number} shown: {name}")
     return 1 if failed else 0
 
 

@@ -65,9 +65,27 @@ CASES = [
 ]
 
 
+# Reader, what it reads, what is shown of the first failure.
+SHOWN = [
+    ("unit-tests", [BROKEN + SUM.format(2, 1, 1, 4)],
+     ["failed: move on anon", "    # failed [reason: it stayed]"]),
+    ("unit-tests", [UNIT + "Testing fork on shmem... "],
+     ["failed: fork on shmem", "failed: KTAP: no plan"]),
+    ("same-tests", [UNIT, UNIT.replace("poison", "fork")],
+     ["failed: same passes and skips",
+      "    # only stock: poison on hugetlb # SKIP no huge pages",
+      "    # only patched: fork on hugetlb # SKIP no huge pages"]),
+    ("stress", [COUNT[:COUNT.index("bounces: 0")] + "ERROR: no memory\n"],
+     ["failed: KTAP: 1 results planned, 0 seen",
+      "    # nr_pages: 8192, nr_pages_per_cpu: 4096",
+      "    # bounces: 1, mode: rnd racing poll, userfaults: 10 missing",
+      "    # ERROR: no memory"]),
+]
+
+
 def main():
     failed = 0
-    print(f"KTAP version 1\n1..{len(CASES)}")
+    print(f"KTAP version 1\n1..{len(CASES) + len(SHOWN)}")
     for number, (name, texts, numbers) in enumerate(CASES, 1):
         read = {**readers.READERS, **readers.COMPARISONS}[name]
         results = ktap.Results()
@@ -78,6 +96,15 @@ def main():
             failed += 1
             print(f"# {results.numbers()}, wanted {numbers}: {list(results)}")
         print(f"{'' if good else 'not '}ok {number} {name}")
+    for number, (name, texts, wanted) in enumerate(SHOWN, len(CASES) + 1):
+        read = {**readers.READERS, **readers.COMPARISONS}[name]
+        shown = [line for document in read(*texts)
+                 for line in ktap.read(document).details()]
+        good = shown[:len(wanted)] == wanted
+        if not good:
+            failed += 1
+            print("\n".join(f"# shown: {line}" for line in shown))
+        print(f"{'' if good else 'not '}ok {number} shown: {name}")
     return 1 if failed else 0
 
 
