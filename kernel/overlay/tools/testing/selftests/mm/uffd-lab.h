@@ -499,7 +499,11 @@ static inline int lab_read_msg(int uffd, struct uffd_msg *msg, int ms)
 
 /* One access to memory that may be answered with a signal */
 
-static __thread sigjmp_buf *lab_signal_env;
+struct lab_env {
+	sigjmp_buf buf;
+};
+
+static __thread struct lab_env *lab_signal_env;
 static __thread int lab_signal_code;
 
 static inline void lab_on_signal(int sig, siginfo_t *info, void *context)
@@ -511,7 +515,7 @@ static inline void lab_on_signal(int sig, siginfo_t *info, void *context)
 		return;
 	}
 	__atomic_store_n(&lab_signal_code, info->si_code, __ATOMIC_RELAXED);
-	siglongjmp(*lab_signal_env, sig);
+	siglongjmp(lab_signal_env->buf, sig);
 }
 
 static inline void lab_catch_signals(void)
@@ -531,10 +535,10 @@ static inline void lab_catch_signals(void)
 static inline int lab_access(void *addr, bool write, char *value, int *code)
 {
 	char *p = addr;
-	sigjmp_buf env;
+	struct lab_env env;
 	int sig;
 
-	sig = sigsetjmp(env, 1);
+	sig = sigsetjmp(env.buf, 1);
 	if (!sig) {
 		lab_signal_env = &env;
 		if (write)

@@ -84,12 +84,13 @@
 	X(EXITED, "processes ended")				\
 	X(KILLED, "processes killed")
 
-#define X(name, text) C_##name,
+#define X(name, ...) C_##name,
 enum { COUNTS(X) NR_COUNTS };
 #undef X
 
 static const char * const count_names[] = {
-#define X(name, text) text,
+#define X(name, text) \
+	[C_##name] = text,
 	COUNTS(X)
 #undef X
 };
@@ -426,7 +427,7 @@ static inline void punch(size_t page, size_t n)
 {
 	if (fallocate(mem.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 		      page * PAGE, n * PAGE))
-		wrong("punch of %zu pages at %zu: errno %d", n, page, errno);
+		wrong("a hole of %zu pages at %zu: errno %d", n, page, errno);
 }
 
 /* Empties the area and what is behind it. */
@@ -664,8 +665,8 @@ static inline void hot_touch(unsigned int nr)
 /* Reads two words of a page: 0, or the signal. */
 static inline int read_ends(size_t page, __u64 *first, __u64 *last)
 {
-	sigjmp_buf env;
-	int sig = sigsetjmp(env, 0);
+	struct lab_env env;
+	int sig = sigsetjmp(env.buf, 0);
 
 	if (!sig) {
 		lab_signal_env = &env;

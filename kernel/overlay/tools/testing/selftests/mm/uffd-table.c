@@ -234,7 +234,7 @@ static int sysv_hugetlb(struct mapping *m)
 /* A ramfs of our own, mounted once and torn down with the mount namespace. */
 static int ramfs_file(size_t len)
 {
-	static char dir[] = "/tmp/uffd-table-XXXXXX";
+	static char dir[32] = "/tmp/uffd-table-XXXXXX";
 	static bool mounted;
 	char path[60];
 	int fd;
@@ -303,7 +303,7 @@ static int pfn_vvar(struct mapping *m)
 	return find_area(m, "[vvar]");
 }
 
-static int vdso(struct mapping *m)
+static int kernel_vdso(struct mapping *m)
 {
 	return find_area(m, "[vdso]");
 }
@@ -392,7 +392,7 @@ static const struct {
 	KIND(droppable),
 	KIND(pfn_pci),
 	KIND(pfn_vvar),
-	KIND(vdso),
+	KIND(kernel_vdso),
 	KIND(perf_ring),
 	KIND(uring),
 };
@@ -455,7 +455,7 @@ static void row(size_t kind, __u64 modes, bool async)
 
 	close(uffd);
 	/* The kernel's own areas stay, they are looked up and not made. */
-	if (kinds[kind].make != pfn_vvar && kinds[kind].make != vdso)
+	if (kinds[kind].make != pfn_vvar && kinds[kind].make != kernel_vdso)
 		munmap(m.addr, m.len);
 }
 
