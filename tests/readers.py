@@ -127,6 +127,29 @@ def same_table(stock, patched):
     return ["\n".join([VERSION, f"1..{len(cases)}", *_render(cases)])]
 
 
+# uffd-unit-tests reads a fault that was queued while UNREGISTER ran, and ends
+# at once when its COPY finds nothing registered.
+UNREGISTER_RACE = re.compile(
+    r"\nTesting events(-wp)? on (anon|shmem|shmem-private)\.\.\. "
+    r"ERROR: UFFDIO_COPY error: -2 \(errno=2, @\S+\)\n*\Z")
+UNREGISTER_FIX = "0005-mm-userfaultfd-disarm-before-waking-in-UNREGISTER.patch"
+
+
+def stock_fault(kernel, reader, text, status):
+    """Why a suite may be run again: the patch whose fault it met, or None.
+
+    Only on the unmodified kernel, which keeps its faults, and only if nothing
+    else was wrong.
+    """
+    if kernel != "stock" or reader != "unit-tests" or status != "exit 1":
+        return None
+    match = UNREGISTER_RACE.search(text)
+    if not match or re.search(r"(?m)^not ok ",
+                              unit_tests(text[:match.start() + 1])[0]):
+        return None
+    return UNREGISTER_FIX
+
+
 READERS = {"ktap": plain, "kunit": several, "unit-tests": unit_tests,
            "stress": stress, "table": table}
 COMPARISONS = {"same-tests": same_tests, "same-table": same_table}

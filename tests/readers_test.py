@@ -65,6 +65,28 @@ CASES = [
 ]
 
 
+# Kernel, what uffd-unit-tests printed and ended with, may it run again?
+RACE = UNIT + "Testing events on anon... " \
+    "ERROR: UFFDIO_COPY error: -2 (errno=2, @uffd-common.c:617)\n"
+AGAIN = [
+    ("stock", RACE, "exit 1", True),
+    ("stock", RACE.replace("events on anon", "events-wp on shmem"), "exit 1",
+     True),
+    ("patched", RACE, "exit 1", False),
+    ("debug", RACE, "exit 1", False),
+    ("stock", RACE, "died of signal 9", False),
+    ("stock", RACE, None, False),
+    ("stock", RACE.replace("events on", "move on"), "exit 1", False),
+    ("stock", RACE.replace("error: -2", "error: -14"), "exit 1", False),
+    ("stock", RACE.replace("COPY", "ZEROPAGE"), "exit 1", False),
+    ("stock", RACE + "Testing poison on anon... ", "exit 1", False),
+    ("stock", RACE + SUM.format(2, 1, 1, 4), "exit 1", False),
+    ("stock", BROKEN + RACE, "exit 1", False),
+    ("stock", BROKEN + SUM.format(2, 1, 1, 4), "exit 1", False),
+    ("stock", UNIT, "exit 1", False),
+    ("stock", "", "exit 1", False),
+]
+
 # Reader, what it reads, what is shown of the first failure.
 SHOWN = [
     ("unit-tests", [BROKEN + SUM.format(2, 1, 1, 4)],
@@ -85,7 +107,7 @@ SHOWN = [
 
 def main():
     failed = 0
-    print(f"KTAP version 1\n1..{len(CASES) + len(SHOWN)}")
+    print(f"KTAP version 1\n1..{len(CASES) + len(SHOWN) + len(AGAIN)}")
     for number, (name, texts, numbers) in enumerate(CASES, 1):
         read = {**readers.READERS, **readers.COMPARISONS}[name]
         results = ktap.Results()
@@ -105,6 +127,13 @@ def main():
             failed += 1
             print("\n".join(f"# shown: {line}" for line in shown))
         print(f"{'' if good else 'not '}ok {number} shown: {name}")
+    for number, (kernel, text, status, again) in enumerate(
+            AGAIN, len(CASES) + len(SHOWN) + 1):
+        good = again == bool(readers.stock_fault(kernel, "unit-tests", text,
+                                                 status))
+        failed += not good
+        print(f"{'' if good else 'not '}ok {number} "
+              f"{'again' if again else 'not again'}: {kernel}, {status}")
     return 1 if failed else 0
 
 
