@@ -53,25 +53,25 @@ vm_fault_t userfaultfd_fault(struct vm_fault *vmf)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	struct uffd_source zeroes = {};
-	vm_fault_t ret;
+	vm_fault_t ret = 0;
 	int err;
 
 	if (!userfaultfd_minor(vma)) {
+		/* Present memory is mapped. */
 		err = uffd_fault_resolve(vmf, NULL, &ret);
 		if (err == -ENOENT)
 			return handle_userfault(vmf, VM_UFFD_MISSING);
-		return err ? vmf_error(err) : ret;
-	}
-
-	err = uffd_present(vma, vmf->pgoff);
-	if (err == -ENOENT) {
-		if (userfaultfd_missing(vma))
-			return handle_userfault(vmf, VM_UFFD_MISSING);
+	} else if (!userfaultfd_missing(vma)) {
+		/* Holes are filled. */
 		err = uffd_fault_resolve(vmf, &zeroes, &ret);
-		if (!err)
-			return ret;
 		if (err == -EEXIST)
-			err = 0;
+			return handle_userfault(vmf, VM_UFFD_MINOR);
+	} else {
+		err = uffd_present(vma, vmf->pgoff);
+		if (!err)
+			return handle_userfault(vmf, VM_UFFD_MINOR);
+		if (err == -ENOENT)
+			return handle_userfault(vmf, VM_UFFD_MISSING);
 	}
-	return err ? vmf_error(err) : handle_userfault(vmf, VM_UFFD_MINOR);
+	return err ? vmf_error(err) : ret;
 }

@@ -120,6 +120,9 @@ enum uffd_resolve_mode {
  * reference that now belongs to the core. The core unlocks it and either
  * keeps the reference for the page table entry or drops it.
  *
+ * For a fault, -EEXIST is the usual case of a mapping armed with MINOR alone,
+ * and means a minor fault: look before allocating.
+ *
  * A new folio is filled by userfaultfd_fill_folio() after it was allocated
  * and before it is inserted, so that nobody ever sees it empty. The type does
  * its own accounting, memory cgroup charge (to req->vma->vm_mm) and LRU.
