@@ -3,7 +3,8 @@
 //
 // All of it is unused since fills go through vm_ops->userfaultfd_request().
 //
-// Files: mm/userfaultfd.c mm/shmem.c include/linux/userfaultfd_k.h
+// Files: mm/userfaultfd.c mm/shmem.c mm/hugetlb.c
+// Files: include/linux/userfaultfd_k.h include/linux/hugetlb.h
 
 @ function @
 identifier f = {
@@ -13,7 +14,8 @@ identifier f = {
 	mfill_atomic_pte_poison, mfill_atomic_pte, mfill_atomic,
 	mfill_atomic_copy, mfill_atomic_zeropage,
 	mfill_atomic_continue, mfill_atomic_poison,
-	shmem_mfill_atomic_pte };
+	shmem_mfill_atomic_pte, mfill_atomic_hugetlb,
+	hugetlb_mfill_atomic_pte, alloc_hugetlb_folio_vma };
 type T;
 @@
 - T f(...) { ... }
@@ -22,7 +24,8 @@ type T;
 identifier f = {
 	mfill_atomic_install_pte, mfill_atomic_copy,
 	mfill_atomic_zeropage, mfill_atomic_continue,
-	mfill_atomic_poison };
+	mfill_atomic_poison, mfill_atomic_hugetlb,
+	hugetlb_mfill_atomic_pte };
 type T;
 @@
-- extern T f(...);
+- T f(...);

@@ -10,6 +10,9 @@
  *	present	mapped		minor fault		minor fault
  *	hole	missing fault	made by the kernel	missing fault
  *
+ * userfaultfd_reason() is that table. hugetlb, whose faults take locks of their
+ * own, asks it with the page at hand.
+ *
  * A hole that another thread fills while the kernel makes its page is present
  * memory: a minor fault. MINOR never fires on a hole.
  */
@@ -74,4 +77,85 @@ vm_fault_t userfaultfd_fault(struct vm_fault *vmf)
 			return handle_userfault(vmf, VM_UFFD_MISSING);
 	}
 	return err ? vmf_error(err) : ret;
+}
+
+/**
+ * userfaultfd_wait_begin() - before userfaultfd_must_wait()
+ * @vma: the mapping of the fault.
+ *
+ * Keeps its page tables where they are. May sleep, so this comes before the
+ * task state is set.
+ */
+void userfaultfd_wait_begin(struct vm_area_struct *vma)
+{
+	if (vma_has_huge_entries(vma))
+		huge_entry_wait_begin(vma);
+}
+
+/**
+ * userfaultfd_wait_end() - after userfaultfd_must_wait()
+ * @vma: the mapping of the fault.
+ */
+void userfaultfd_wait_end(struct vm_area_struct *vma)
+{
+	if (vma_has_huge_entries(vma))
+		huge_entry_wait_end(vma);
+}
+
+/**
+ * userfaultfd_must_wait() - is there still a reason to wait for user space?
+ * @vmf: a fault that others can see by now.
+ * @reason: VM_UFFD_MISSING, VM_UFFD_MINOR or VM_UFFD_WP.
+ *
+ * Who resolves it may have done so before the fault could be seen, and would
+ * not wake us. Looks without the page table lock: if the entry changes after
+ * that, whoever changes it does wake us.
+ *
+ * Context: the mmap lock or the lock of the VMA, between
+ * userfaultfd_wait_begin() and userfaultfd_wait_end(). Does not sleep.
+ */
+bool userfaultfd_must_wait(struct vm_fault *vmf, unsigned long reason)
+{
+	const bool wp = reason & VM_UFFD_WP;
+	unsigned long addr = vmf->address;
+	pmd_t *pmd, pmdval;
+	bool wait = true;
+	pte_t *pte, ptent;
+	pgd_t *pgd;
+	p4d_t *p4d;
+	pud_t *pud;
+
+	assert_fault_locked(vmf);
+	if (vma_has_huge_entries(vmf->vma))
+		return huge_entry_must_wait(vmf, reason);
+
+	pgd = pgd_offset(vmf->vma->vm_mm, addr);
+	if (!pgd_present(*pgd))
+		return true;
+	p4d = p4d_offset(pgd, addr);
+	if (!p4d_present(*p4d))
+		return true;
+	pud = pud_offset(p4d, addr);
+	if (!pud_present(*pud))
+		return true;
+	pmd = pmd_offset(pud, addr);
+
+	/* The page table may come and go while we look. */
+	do {
+		pmdval = pmdp_get_lockless(pmd);
+		if (pmd_none(pmdval))
+			return true;
+		if (!pmd_present(pmdval) || pmd_devmap(pmdval))
+			return false;
+		if (pmd_trans_huge(pmdval))
+			return wp && !pmd_write(pmdval);
+		pte = pte_offset_map(pmd, addr);
+	} while (!pte);
+
+	ptent = ptep_get(pte);
+	/* What is not present has no bit that says whether it is writable. */
+	if (!pte_none_mostly(ptent))
+		wait = wp && pte_present(ptent) && !pte_write(ptent);
+	pte_unmap(pte);
+	return wait;
 }

@@ -15,7 +15,6 @@
  * without locks; see userfaultfd_internal.h for those taken here.
  */
 #include <linux/file.h>
-#include <linux/hugetlb.h>
 #include <linux/mm.h>
 #include <linux/mm_inline.h>
 #include <linux/pagemap.h>
@@ -36,9 +35,11 @@
  * @end: address behind the range.
  * @addr: next address to fill; all before it is done.
  * @source: the content from @addr on, with MFILL_ATOMIC_COPY and _ZEROPAGE.
- * @spare: a page to read the source into without locks, or NULL.
+ * @spare: a folio to read the source into without locks, or NULL.
  * @vma: the mapping while it is locked, else NULL.
  * @handler: who finds or makes the folios.
+ * @huge: its pages have entries of their own; see huge_entry.h.
+ * @size: bytes of such a page.
  * @file: a reference on the mapped file, taken when the locks are dropped so
  *	that no other file can be taken for it afterwards.
  * @pgoff: @start's page offset when the mapping was first locked.
@@ -54,13 +55,15 @@ struct uffd_fill {
 	struct folio *spare;
 	struct vm_area_struct *vma;
 	uffd_handler_t handler;
+	bool huge;
+	unsigned long size;
 	struct file *file;
 	pgoff_t pgoff;
 	vm_flags_t vm_flags;
 };
 
 /* What must be the same after the locks were dropped and taken again. */
-#define UFFD_FILL_VM_FLAGS	(__VM_UFFD_FLAGS | VM_SHARED | VM_HUGETLB)
+#define UFFD_FILL_VM_FLAGS	(__VM_UFFD_FLAGS | VM_SHARED)
 
 /*
  * Content
@@ -86,6 +89,19 @@ static __always_inline int uffd_read_page(struct page *page,
 
 	kunmap_local(kaddr);
 	return left ? -EFAULT : 0;
+}
+
+/* Copy what was read without locks to the front of a folio. */
+static int uffd_copy_bounce(struct folio *folio, struct folio *bounce)
+{
+	long i, nr = folio_nr_pages(bounce);
+
+	for (i = 0; i < nr; i++) {
+		if (copy_mc_highpage(folio_page(folio, i), folio_page(bounce, i)))
+			return -EHWPOISON;
+		cond_resched();
+	}
+	return 0;
 }
 
 /**
@@ -124,11 +140,14 @@ int userfaultfd_fill_folio(struct uffd_request *req, struct folio *folio,
 		return -EINVAL;
 
 	from = source->from + (index << PAGE_SHIFT);
-	i = 0;
 	if (unlikely(source->bounce && !index)) {
-		copy_highpage(folio_page(folio, 0),
-			      folio_page(source->bounce, 0));
-		i = 1;
+		int err = uffd_copy_bounce(folio, source->bounce);
+
+		if (err)
+			return err;
+		i = folio_nr_pages(source->bounce);
+	} else {
+		i = 0;
 	}
 	for (; i < nr; i++) {
 		if (unlikely(uffd_read_page(folio_page(folio, i),
@@ -136,6 +155,8 @@ int userfaultfd_fill_folio(struct uffd_request *req, struct folio *folio,
 			source->not_resident = true;
 			return -EFAULT;
 		}
+		if (i)
+			cond_resched();
 	}
 	flush_dcache_folio(folio);
 done:
@@ -145,19 +166,26 @@ done:
 }
 EXPORT_SYMBOL_NS_GPL(userfaultfd_fill_folio, USERFAULTFD);
 
-/* Read the page at the front of the source, without locks. */
+/* Read the front of the source, without locks. */
 static int uffd_fill_bounce(struct uffd_fill *fill)
 {
 	struct uffd_source *source = &fill->source;
+	long i, nr;
+	int err = 0;
 
-	if (!fill->spare) {
-		fill->spare = folio_alloc(GFP_HIGHUSER, 0);
-		if (!fill->spare)
-			return -ENOMEM;
-	}
+	if (!fill->spare)
+		return -ENOMEM;
 	source->not_resident = false;
 	source->bounce = fill->spare;
-	return uffd_read_page(folio_page(fill->spare, 0), source->from, true);
+
+	nr = folio_nr_pages(fill->spare);
+	for (i = 0; i < nr && !err; i++) {
+		err = uffd_read_page(folio_page(fill->spare, i),
+				     source->from + (i << PAGE_SHIFT), true);
+		cond_resched();
+	}
+	flush_dcache_folio(fill->spare);
+	return err;
 }
 
 /*
@@ -421,6 +449,36 @@ static int uffd_fill_special(struct uffd_fill *fill, pmd_t *pmd, long nr)
  * The walk
  */
 
+/* Ask for the memory of the next @nr pages. */
+static __always_inline int uffd_fill_resolve(struct uffd_fill *fill,
+					     struct uffd_request *req, long nr)
+{
+	const bool find = uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_CONTINUE);
+	int err;
+
+	fill->source.not_resident = false;
+	uffd_init_resolve(req, fill->vma,
+			  linear_page_index(fill->vma, fill->addr), nr,
+			  find ? NULL : &fill->source);
+	err = uffd_resolve(fill->handler, req);
+	/* CONTINUE of a hole has always been -EFAULT. */
+	return unlikely(err == -ENOENT) ? -EFAULT : err;
+}
+
+/* Give back the folios of an answer from @first on, which were not mapped. */
+static void uffd_fill_give_back(struct uffd_fill *fill,
+				struct folio_batch *folios, unsigned int first)
+{
+	unsigned int i;
+
+	for (i = first; i < folio_batch_count(folios); i++) {
+		if (uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_CONTINUE))
+			uffd_release(folios->folios[i]);
+		else
+			uffd_undo(fill->handler, fill->vma, folios->folios[i]);
+	}
+}
+
 /*
  * Fill up to @nr pages, all below @pmd, with folios.
  *
@@ -429,31 +487,68 @@ static int uffd_fill_special(struct uffd_fill *fill, pmd_t *pmd, long nr)
  */
 static int uffd_fill_folios(struct uffd_fill *fill, pmd_t *pmd, long nr)
 {
-	const bool find = uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_CONTINUE);
 	struct uffd_request req __uninitialized;
 	struct folio_batch *folios = &req.resolve.folios;
 	int err, i, mapped;
 
-	fill->source.not_resident = false;
-	uffd_init_resolve(&req, fill->vma,
-			  linear_page_index(fill->vma, fill->addr), nr,
-			  find ? NULL : &fill->source);
-	err = uffd_resolve(fill->handler, &req);
+	err = uffd_fill_resolve(fill, &req, nr);
 	if (unlikely(err))
-		/* CONTINUE of a hole has always been -EFAULT. */
-		return err == -ENOENT ? -EFAULT : err;
+		return err;
 
 	mapped = uffd_map_folios(fill, pmd, &req.resolve);
 	for (i = 0; i < mapped; i++)
 		folio_unlock(folios->folios[i]);
 	/* Behind an obstacle nothing is mapped. */
-	for (; unlikely(i < folio_batch_count(folios)); i++) {
-		if (find)
-			uffd_release(folios->folios[i]);
-		else
-			uffd_undo(fill->handler, fill->vma, folios->folios[i]);
-	}
+	if (unlikely(i < folio_batch_count(folios)))
+		uffd_fill_give_back(fill, folios, i);
 	return min(mapped, 0);
+}
+
+/* Fill the page of a huge entry, whose locks are held. */
+static __always_inline int uffd_fill_huge_folio(struct uffd_fill *fill, struct huge_entry *entry)
+{
+	struct uffd_request req __uninitialized;
+	int err;
+
+	err = uffd_fill_resolve(fill, &req, fill->size >> PAGE_SHIFT);
+	if (unlikely(err))
+		return err;
+
+	err = huge_entry_map(entry, req.resolve.folios.folios[0], fill->flags);
+	if (unlikely(err))
+		uffd_fill_give_back(fill, &req.resolve.folios, 0);
+	else
+		folio_unlock(req.resolve.folios.folios[0]);
+	return err;
+}
+
+/* Fill the next page of a mapping with huge entries. */
+static int uffd_fill_huge(struct uffd_fill *fill)
+{
+	struct huge_entry entry;
+	int err;
+
+	err = huge_entry_begin(&entry, fill->vma, fill->addr, fill->size);
+	if (unlikely(err))
+		return err;
+	if (uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_POISON))
+		err = huge_entry_poison(&entry);
+	else if (!uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_CONTINUE) &&
+		 huge_entry_in_use(&entry))
+		err = -EEXIST;
+	else
+		err = uffd_fill_huge_folio(fill, &entry);
+	huge_entry_end(&entry);
+
+	if (unlikely(err))
+		return err;
+	uffd_fill_advance(fill, fill->addr + fill->size);
+	/* The next one may need the page that was read into. */
+	if (unlikely(fill->spare)) {
+		folio_put(fill->spare);
+		fill->spare = NULL;
+	}
+	return 0;
 }
 
 /* Is there a zero page for this mapping, that no file has to know of? */
@@ -464,26 +559,35 @@ static bool uffd_fill_zero_page(const struct uffd_fill *fill)
 	       !mm_forbids_zeropage(fill->vma->vm_mm);
 }
 
+/* Fill from fill->addr on, as far as one answer or page table goes. */
+static __always_inline int uffd_fill_next(struct uffd_fill *fill, bool special,
+					  pmd_t **pmdp)
+{
+	long nr;
+	int err;
+
+	if (unlikely(fill->huge))
+		return uffd_fill_huge(fill);
+
+	err = uffd_fill_pmd(fill->vma->vm_mm, fill->addr, pmdp);
+	if (unlikely(err))
+		return err;
+
+	nr = (pmd_addr_end(fill->addr, fill->end) - fill->addr) >> PAGE_SHIFT;
+	return special ? uffd_fill_special(fill, *pmdp, nr) :
+			 uffd_fill_folios(fill, *pmdp, nr);
+}
+
 /* Fill from fill->addr to the end, as far as it goes. */
 static int uffd_fill_walk(struct uffd_fill *fill)
 {
 	const bool special = uffd_fill_zero_page(fill) ||
 			uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_POISON);
 	pmd_t *pmd = NULL;
-	long nr;
 	int err;
 
 	for (;;) {
-		err = uffd_fill_pmd(fill->vma->vm_mm, fill->addr, &pmd);
-		if (unlikely(err))
-			return err;
-
-		nr = (pmd_addr_end(fill->addr, fill->end) - fill->addr) >>
-		     PAGE_SHIFT;
-		if (special)
-			err = uffd_fill_special(fill, pmd, nr);
-		else
-			err = uffd_fill_folios(fill, pmd, nr);
+		err = uffd_fill_next(fill, special, &pmd);
 		if (unlikely(err) || fill->addr == fill->end)
 			return err;
 
@@ -508,6 +612,18 @@ static noinline bool uffd_could(struct vm_area_struct *vma, vm_flags_t modes)
 	return supported.modes & modes;
 }
 
+/* Memory with huge entries: whole pages, and there is no zero page. */
+static noinline int uffd_fill_choose_huge(struct uffd_fill *fill)
+{
+	fill->huge = true;
+	fill->size = huge_entry_size(fill->vma);
+	fill->handler = uffd_handler(fill->vma);
+	if (!IS_ALIGNED(fill->start | fill->end, fill->size) ||
+	    uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_ZEROPAGE))
+		return -EINVAL;
+	return 0;
+}
+
 /*
  * Choose who finds or makes the folios, if the mapping can be filled like this
  * at all. What it is armed with has been asked at registration.
@@ -521,6 +637,8 @@ static int uffd_fill_choose(struct uffd_fill *fill)
 	VM_WARN_ON_ONCE(vma_is_anonymous(vma) && (vma->vm_flags & VM_SHARED));
 	if ((fill->flags & MFILL_ATOMIC_WP) && !userfaultfd_wp(vma))
 		return -EINVAL;
+	if (vma_has_huge_entries(vma))
+		return uffd_fill_choose_huge(fill);
 
 	fill->handler = uffd_handler(vma);
 	if (uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_CONTINUE))
@@ -591,6 +709,9 @@ static int uffd_fill_reread(struct uffd_fill *fill)
 		fill->file = get_file(vma->vm_file);
 	fill->pgoff = linear_page_index(vma, fill->start);
 	fill->vm_flags = vma->vm_flags & UFFD_FILL_VM_FLAGS;
+	if (!fill->spare)
+		fill->spare = fill->huge ? huge_entry_spare(vma, fill->addr) :
+					   folio_alloc(GFP_HIGHUSER, 0);
 	uffd_fill_unlock(fill);
 
 	err = uffd_fill_bounce(fill);
@@ -635,6 +756,7 @@ ssize_t userfaultfd_fill(struct userfaultfd_ctx *ctx, unsigned long start,
 	fill.source.bounce = NULL;
 	fill.source.not_resident = false;
 	fill.spare = NULL;
+	fill.huge = false;
 	fill.file = NULL;
 
 	if (uffd_flags_mode_is(flags, MFILL_ATOMIC_CONTINUE)) {
@@ -650,10 +772,6 @@ ssize_t userfaultfd_fill(struct userfaultfd_ctx *ctx, unsigned long start,
 	if (unlikely(err))
 		return err;
 	err = uffd_fill_choose(&fill);
-	/* Has its own loop, which also unlocks. */
-	if (!err && is_vm_hugetlb_page(fill.vma))
-		return mfill_atomic_hugetlb(ctx, fill.vma, start, user, len,
-					    flags);
 	while (likely(!err)) {
 		err = uffd_fill_walk(&fill);
 		if (likely(!fill.source.not_resident))

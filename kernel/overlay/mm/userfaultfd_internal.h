@@ -23,10 +23,11 @@
 #ifndef _MM_USERFAULTFD_INTERNAL_H
 #define _MM_USERFAULTFD_INTERNAL_H
 
-#include <linux/hugetlb.h>
 #include <linux/log2.h>
 #include <linux/userfaultfd_k.h>
 #include <linux/userfaultfd_request.h>
+
+#include "huge_entry.h"
 
 /**
  * struct uffd_source - what new memory shall contain
@@ -86,24 +87,21 @@ static inline const char *uffd_folio_flaw(struct folio *folio, pgoff_t index,
 	return NULL;
 }
 
-/* Is a page of it poisoned? Which one is only known of each page. */
-static inline bool uffd_has_poison(struct folio *folio)
-{
-	return folio_test_hwpoison(folio) ||
-	       (folio_test_large(folio) && folio_test_has_hwpoisoned(folio));
-}
-
-/* A folio of one page without flaw or poison: the usual case in one look. */
-static inline bool uffd_folio_plain(struct folio *folio, pgoff_t index,
-				    struct address_space *mapping)
+/* A folio without flaw or poison: the usual case in one look. */
+static inline bool uffd_folio_good(struct folio *folio, pgoff_t index,
+				   struct address_space *mapping)
 {
 	const unsigned long set = BIT(PG_locked) | BIT(PG_uptodate);
-	const unsigned long clear = BIT(PG_head) | __PG_HWPOISON;
 
-	if ((READ_ONCE(folio->flags) & (set | clear)) != set)
+	if ((READ_ONCE(folio->flags) & (set | __PG_HWPOISON)) != set)
 		return false;
 	smp_rmb();	/* as in folio_test_uptodate() */
-	return folio->mapping == mapping && folio->index == index;
+	if (folio->mapping != mapping)
+		return false;
+	if (!folio_test_large(folio))
+		return folio->index == index;
+	return index - folio->index < folio_nr_pages(folio) &&
+	       !folio_test_has_hwpoisoned(folio);
 }
 
 /*
@@ -174,12 +172,6 @@ static __always_inline int uffd_supported(struct vm_area_struct *vma,
 		uffd_anon_supported(answer);
 		return 0;
 	}
-	/* hugetlb does not answer requests yet: its own fill loop serves it. */
-	if (is_vm_hugetlb_page(vma)) {
-		answer->modes = __VM_UFFD_FLAGS;
-		answer->granule = vma_kernel_pagesize(vma);
-		return 0;
-	}
 
 	handler = vma->vm_ops->userfaultfd_request;
 	if (!handler)
@@ -227,19 +219,18 @@ static __always_inline int uffd_resolve(uffd_handler_t handler,
 	if (unlikely(err))
 		return uffd_check_errno(handler, err);
 
-	if (handler != uffd_anon_request)
+	/* What a private mapping is filled with is not the file's. */
+	if (!resolve->source || resolve->fault ||
+	    (req->vma->vm_flags & VM_SHARED))
 		mapping = req->vma->vm_file->f_mapping;
 
 	for (; i < folio_batch_count(&resolve->folios); i++) {
 		struct folio *folio = resolve->folios.folios[i];
 
-		if (likely(uffd_folio_plain(folio, index, mapping))) {
-			index++;
-			continue;
-		}
-		flaw = uffd_folio_flaw(folio, index, mapping);
-		if (unlikely(flaw || uffd_has_poison(folio)))
+		if (unlikely(!uffd_folio_good(folio, index, mapping))) {
+			flaw = uffd_folio_flaw(folio, index, mapping);
 			return uffd_cut_off(handler, req, i, flaw);
+		}
 		index = folio_next_index(folio);
 	}
 	if (unlikely(!i))
@@ -285,23 +276,5 @@ static inline struct vm_area_struct *uffd_mfill_lock(struct mm_struct *mm,
 	uffd_mfill_unlock(vma);
 	return ERR_PTR(-ENOENT);
 }
-
-#ifdef CONFIG_HUGETLB_PAGE
-ssize_t mfill_atomic_hugetlb(struct userfaultfd_ctx *ctx,
-			     struct vm_area_struct *dst_vma,
-			     unsigned long dst_start, unsigned long src_start,
-			     unsigned long len, uffd_flags_t flags);
-#else
-static inline ssize_t mfill_atomic_hugetlb(struct userfaultfd_ctx *ctx,
-					   struct vm_area_struct *dst_vma,
-					   unsigned long dst_start,
-					   unsigned long src_start,
-					   unsigned long len,
-					   uffd_flags_t flags)
-{
-	BUILD_BUG();
-	return -EINVAL;
-}
-#endif
 
 #endif /* _MM_USERFAULTFD_INTERNAL_H */

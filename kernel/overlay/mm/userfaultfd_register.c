@@ -6,7 +6,6 @@
  * of any mapping. Called by the REGISTER and UNREGISTER ioctls with mmap_lock
  * held for writing.
  */
-#include <linux/hugetlb.h>
 #include <linux/mm.h>
 
 #include "userfaultfd_internal.h"
@@ -32,7 +31,7 @@ bool vma_can_userfault(struct vm_area_struct *vma, unsigned long vm_flags,
 	if (vma->vm_flags & (VM_SHADOW_STACK | VM_DROPPABLE))
 		return false;
 
-	if ((vma->vm_flags & VM_SPECIAL) && !is_vm_hugetlb_page(vma))
+	if ((vma->vm_flags & VM_SPECIAL) && !vma_has_huge_entries(vma))
 		return false;
 
 	uffd_supported(vma, &supported);

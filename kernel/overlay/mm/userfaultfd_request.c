@@ -89,8 +89,8 @@ void uffd_undo(uffd_handler_t handler, struct vm_area_struct *vma,
 {
 	struct uffd_request req __uninitialized;
 
-	/* Outside of a page cache there is nothing that the put won't undo. */
-	if (folio->mapping) {
+	/* Of anonymous memory there is nothing that the put won't undo. */
+	if (handler != uffd_anon_request) {
 		req.kind = UFFD_REQ_FAULT_UNDO;
 		req.vma = vma;
 		req.undo.folio = folio;

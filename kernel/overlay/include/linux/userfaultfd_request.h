@@ -117,7 +117,9 @@ enum uffd_resolve_mode {
  *	type counts PGMAJFAULT, as ->fault() does.
  *
  * Every folio comes locked, uptodate, in @inode's page cache, and with one
- * reference that now belongs to the core. The core unlocks it and either
+ * reference that now belongs to the core. For memory with pages larger than
+ * PAGE_SIZE, that of a fill of a private mapping is in no page cache, with
+ * ->index set to where it belongs. The core unlocks it and either
  * keeps the reference for the page table entry or drops it.
  *
  * For a fault, -EEXIST is the usual case of a mapping armed with MINOR alone,
@@ -153,10 +155,11 @@ struct uffd_resolve {
 
 /**
  * struct uffd_undo - take back a folio that could not be mapped
- * @folio: in: a folio that UFFD_RESOLVE_MISSING just inserted, still locked.
+ * @folio: in: a folio that UFFD_RESOLVE_MISSING just made, still locked.
  *
- * No page table has seen the folio. The type removes it from the page cache
- * and gives back its accounting; lock and reference stay with the core.
+ * No page table has seen the folio. The type gives back what it accounted for
+ * it, and takes it out of the page cache, unless it may as well stay there;
+ * lock and reference remain with the core.
  *
  * Return: 0.
  */

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * hugetlb_userfaultfd.c - hugetlb's part in userfaultfd
+ *
+ * The answers to ->userfaultfd_request(), and the entries of huge pages as
+ * huge_entry.h promises them to the core, which is the only caller.
+ */
+#include <linux/hugetlb.h>
+#include <linux/mempolicy.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/rmap.h>
+#include <linux/swapops.h>
+#include <linux/userfaultfd_request.h>
+
+#include "huge_entry.h"
+#include "internal.h"
+
+/*
+ * Requests
+ */
+
+static int hugetlb_uffd_present(struct uffd_present *present)
+{
+	struct folio *folio;
+
+	folio = filemap_get_folio(present->inode->i_mapping, present->index);
+	if (IS_ERR(folio))
+		return -ENOENT;
+	folio_put(folio);
+	return 0;
+}
+
+static unsigned long hugetlb_uffd_address(struct vm_area_struct *vma,
+					  pgoff_t index)
+{
+	return vma->vm_start + ((index - vma->vm_pgoff) << PAGE_SHIFT);
+}
+
+/* Put a new page into the file, unless that has become too short for it. */
+static int hugetlb_uffd_insert(struct uffd_resolve *resolve, struct hstate *h,
+			       struct folio *folio)
+{
+	struct address_space *mapping = resolve->inode->i_mapping;
+	pgoff_t index = resolve->index >> huge_page_order(h);
+
+	if (index >= (i_size_read(resolve->inode) >> huge_page_shift(h)))
+		return -EFAULT;
+	/* Holes are punched under the fault mutex, which the caller has. */
+	return hugetlb_add_to_page_cache(folio, mapping, index);
+}
+
+/*
+ * Make a page; for a private mapping the file never sees it. It may use up a
+ * reservation, which every error gives back.
+ */
+static int hugetlb_uffd_create(struct uffd_request *req)
+{
+	struct uffd_resolve *resolve = &req->resolve;
+	struct vm_area_struct *vma = req->vma;
+	unsigned long addr = hugetlb_uffd_address(vma, resolve->index);
+	const bool shared = vma->vm_flags & VM_SHARED;
+	struct hstate *h = hstate_vma(vma);
+	struct folio *folio;
+	int err;
+
+	if (shared && hugetlbfs_pagecache_present(h, vma, addr))
+		return -EEXIST;
+
+	folio = alloc_hugetlb_folio(vma, addr, false);
+	if (IS_ERR(folio))
+		return -ENOMEM;
+
+	err = userfaultfd_fill_folio(req, folio, resolve->index);
+	if (err)
+		goto give_back;
+
+	if (shared) {
+		err = hugetlb_uffd_insert(resolve, h, folio);
+		if (err)
+			goto give_back;
+	} else {
+		folio_lock(folio);
+		folio->index = resolve->index;
+	}
+	folio_batch_add(&resolve->folios, folio);
+	return 0;
+
+give_back:
+	restore_reserve_on_error(h, vma, addr, folio);
+	folio_put(folio);
+	return err;
+}
+
+static int hugetlb_uffd_find(struct uffd_resolve *resolve)
+{
+	struct folio *folio;
+
+	folio = filemap_lock_folio(resolve->inode->i_mapping, resolve->index);
+	if (IS_ERR(folio))
+		return -ENOENT;
+	folio_batch_add(&resolve->folios, folio);
+	return 0;
+}
+
+/* A page that the file has stays there: it is memory like any other. */
+static int hugetlb_uffd_undo(struct uffd_request *req)
+{
+	struct folio *folio = req->undo.folio;
+	struct vm_area_struct *vma = req->vma;
+
+	if (!folio->mapping)
+		restore_reserve_on_error(hstate_vma(vma), vma,
+					 hugetlb_uffd_address(vma, folio->index),
+					 folio);
+	return 0;
+}
+
+/**
+ * hugetlb_userfaultfd_request() - hugetlb's answers
+ * @req: the request.
+ *
+ * Context: FAULT_RESOLVE and FAULT_UNDO between huge_entry_begin() and
+ * huge_entry_end(). Faults are not resolved here: hugetlb_no_page() asks the
+ * core what a fault is, with the page at hand, and does the rest itself.
+ * Return: see &struct uffd_request.
+ */
+int hugetlb_userfaultfd_request(struct uffd_request *req)
+{
+	switch (req->kind) {
+	case UFFD_REQ_GET_SUPPORTED:
+		req->supported.modes = __VM_UFFD_FLAGS;
+		req->supported.granule = huge_entry_size(req->vma);
+		return 0;
+	case UFFD_REQ_GET_PRESENT:
+		return hugetlb_uffd_present(&req->present);
+	case UFFD_REQ_FAULT_RESOLVE:
+		if (req->resolve.mode == UFFD_RESOLVE_MINOR)
+			return hugetlb_uffd_find(&req->resolve);
+		return hugetlb_uffd_create(req);
+	case UFFD_REQ_FAULT_UNDO:
+		return hugetlb_uffd_undo(req);
+	default:
+		return -EOPNOTSUPP;
+	}
+}
+
+/*
+ * Entries
+ */
+
+static void huge_entry_set(struct huge_entry *entry, pte_t pte)
+{
+	set_huge_pte_at(entry->vma->vm_mm, entry->addr, entry->pte, pte,
+			huge_entry_size(entry->vma));
+	/* Nothing to flush: there was no entry before. */
+	update_mmu_cache(entry->vma, entry->addr, entry->pte);
+}
+
+/**
+ * huge_entry_poison() - poison an entry
+ * @entry: the entry.
+ *
+ * Return: 0, or -EEXIST if there is anything, even a marker.
+ */
+int huge_entry_poison(struct huge_entry *entry)
+{
+	struct vm_area_struct *vma = entry->vma;
+	int err = -EEXIST;
+	spinlock_t *ptl;
+
+	ptl = huge_pte_lock(hstate_vma(vma), vma->vm_mm, entry->pte);
+	if (huge_pte_none(huge_ptep_get(vma->vm_mm, entry->addr, entry->pte))) {
+		huge_entry_set(entry, make_pte_marker(PTE_MARKER_POISONED));
+		err = 0;
+	}
+	spin_unlock(ptl);
+	return err;
+}
+
+/**
+ * huge_entry_map() - map a page
+ * @entry: the entry.
+ * @folio: the page, locked. Its reference goes to the entry.
+ * @flags: the MFILL_ATOMIC_ mode and options of the fill.
+ *
+ * Return: 0; or -EEXIST if something else is mapped, -EIO if the page is
+ * poisoned, and it still belongs to the caller.
+ */
+int huge_entry_map(struct huge_entry *entry, struct folio *folio,
+		   uffd_flags_t flags)
+{
+	const bool found = uffd_flags_mode_is(flags, MFILL_ATOMIC_CONTINUE);
+	struct vm_area_struct *vma = entry->vma;
+	struct hstate *h = hstate_vma(vma);
+	bool writable = vma->vm_flags & VM_WRITE;
+	spinlock_t *ptl;
+	int err = 0;
+	pte_t pte;
+
+	/* A private mapping may look at the file, but not write to it. */
+	if ((flags & MFILL_ATOMIC_WP) ||
+	    (found && !(vma->vm_flags & VM_SHARED)))
+		writable = false;
+
+	ptl = huge_pte_lock(h, vma->vm_mm, entry->pte);
+	if (unlikely(folio_test_hwpoison(folio)))
+		err = -EIO;
+	else if (unlikely(huge_entry_in_use(entry)))
+		err = -EEXIST;
+	if (unlikely(err))
+		goto unlock;
+
+	if (folio->mapping)
+		hugetlb_add_file_rmap(folio);
+	else
+		hugetlb_add_new_anon_rmap(folio, vma, entry->addr);
+
+	/* Dirty, as the content is nowhere else; young, as somebody waits. */
+	pte = huge_pte_mkdirty(make_huge_pte(vma, folio_page(folio, 0), writable));
+	if (flags & MFILL_ATOMIC_WP)
+		pte = huge_pte_mkuffd_wp(pte);
+	huge_entry_set(entry, pte);
+	hugetlb_count_add(pages_per_huge_page(h), vma->vm_mm);
+	if (!found)
+		folio_set_hugetlb_migratable(folio);
+unlock:
+	spin_unlock(ptl);
+	return err;
+}
+
+/**
+ * huge_entry_spare() - a page to read the content for a mapping's page into
+ * @vma: the mapping, locked.
+ * @addr: address in it.
+ *
+ * Takes no reservation. To be given back with folio_put().
+ *
+ * Return: the page, or NULL.
+ */
+struct folio *huge_entry_spare(struct vm_area_struct *vma, unsigned long addr)
+{
+	struct hstate *h = hstate_vma(vma);
+	gfp_t gfp = htlb_alloc_mask(h);
+	struct mempolicy *policy;
+	struct folio *folio;
+	nodemask_t *nodes;
+	int node;
+
+	node = huge_node(vma, addr, gfp, &policy, &nodes);
+	/* Of the nodes' pools only, as another page is taken right after. */
+	folio = alloc_hugetlb_folio_nodemask(h, node, nodes, gfp, false);
+	mpol_cond_put(policy);
+	return folio;
+}
+
+/**
+ * huge_entry_wait_begin() - before huge_entry_must_wait(); may sleep
+ * @vma: the mapping of the fault.
+ */
+void huge_entry_wait_begin(struct vm_area_struct *vma)
+{
+	hugetlb_vma_lock_read(vma);
+}
+
+/**
+ * huge_entry_wait_end() - after huge_entry_must_wait()
+ * @vma: the mapping of the fault.
+ */
+void huge_entry_wait_end(struct vm_area_struct *vma)
+{
+	hugetlb_vma_unlock_read(vma);
+}
+
+/**
+ * huge_entry_must_wait() - is there still a reason to wait for user space?
+ * @vmf: the fault.
+ * @reason: VM_UFFD_MISSING, VM_UFFD_MINOR or VM_UFFD_WP.
+ */
+bool huge_entry_must_wait(struct vm_fault *vmf, unsigned long reason)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	pte_t *ptep, pte;
+
+	ptep = hugetlb_walk(vma, vmf->address, huge_entry_size(vma));
+	if (!ptep)
+		return true;
+
+	/* Without the page table lock: whoever changes it then wakes us. */
+	pte = huge_ptep_get(vma->vm_mm, vmf->address, ptep);
+	if (huge_pte_none_mostly(pte))
+		return true;
+	/* What is not present has no bit that says whether it is writable. */
+	return (reason & VM_UFFD_WP) && pte_present(pte) && !huge_pte_write(pte);
+}
