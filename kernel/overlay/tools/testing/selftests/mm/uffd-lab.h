@@ -28,7 +28,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/ipc.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -41,12 +43,19 @@
 
 #define LAB_PAGE		4096UL
 #define LAB_HUGE		(2UL << 20)
+#define LAB_GIGANTIC		(1024UL << 20)
 
+/* The same bits mean the same size to memfd_create(), mmap() and shmget(). */
 #ifndef MFD_HUGE_2MB
 #define MFD_HUGE_2MB		(21U << 26)
+#define MFD_HUGE_1GB		(30U << 26)
 #endif
 #ifndef MAP_HUGE_2MB
 #define MAP_HUGE_2MB		(21U << 26)
+#define MAP_HUGE_1GB		(30U << 26)
+#endif
+#ifndef SHM_HUGE_2MB
+#define SHM_HUGE_2MB		(21U << 26)
 #endif
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT		21
@@ -124,12 +133,14 @@ static inline bool lab_all(const void *p, size_t len, unsigned char byte)
 
 #define LAB_T_SHARED	1U	/* MAP_SHARED */
 #define LAB_T_FILE	2U	/* backed by a file: lab_mem.fd, lab_mem.alias */
-#define LAB_T_HUGETLB	4U	/* granule LAB_HUGE instead of LAB_PAGE */
+#define LAB_T_HUGETLB	4U	/* from the pool of huge pages */
+#define LAB_T_SYSV	8U	/* a segment: shmget() and shmat() */
 
 /**
  * struct lab_mem - one area of memory of some kind
- * @area:	what the test registers; 2 MiB aligned, with inaccessible
- *		memory on both sides so that it never merges with a neighbour
+ * @area:	what the test registers; 2 MiB aligned, or to @page, with
+ *		inaccessible memory on both sides so that it never merges with
+ *		a neighbour
  * @alias:	a second, shared mapping of the same file; NULL without file
  * @len:	bytes of @area and of @alias
  * @page:	granule in bytes
@@ -156,8 +167,10 @@ struct lab_mem {
  * @flags:	LAB_T_*
  * @file:	returns a new file of @len bytes, or -errno; NULL if the area is
  *		mapped without a file of its own
- * @map_flags:	mmap() flags besides MAP_SHARED or MAP_PRIVATE and MAP_FIXED
+ * @map_flags:	mmap() flags besides MAP_SHARED or MAP_PRIVATE and MAP_FIXED;
+ *		shmget() flags of a segment
  * @path:	file to map where @file is NULL, may be NULL
+ * @page:	granule in bytes, 0 for LAB_PAGE
  */
 struct lab_type {
 	const char *name;
@@ -165,6 +178,7 @@ struct lab_type {
 	int (*file)(size_t len);
 	int map_flags;
 	const char *path;
+	size_t page;
 };
 
 static inline int lab_sized(int fd, size_t len)
@@ -191,6 +205,12 @@ static inline int lab_file_hugetlb(size_t len)
 				      MFD_HUGE_2MB), len);
 }
 
+static inline int lab_file_gigantic(size_t len)
+{
+	return lab_sized(memfd_create("uffd-lab", MFD_CLOEXEC | MFD_HUGETLB |
+				      MFD_HUGE_1GB), len);
+}
+
 /* O_TMPFILE leaves nothing behind, however the test ends. */
 static inline int lab_file_tmpfs(size_t len)
 {
@@ -213,12 +233,34 @@ static const struct lab_type lab_anon_shared = {
 	"anon_shared", LAB_SHMEM_SHARED, NULL, MAP_ANONYMOUS, NULL };
 static const struct lab_type lab_zero_shared = {
 	"zero_shared", LAB_SHMEM_SHARED, NULL, 0, "/dev/zero" };
+static const struct lab_type lab_sysv = {
+	"sysv", LAB_SHMEM_SHARED | LAB_T_SYSV, NULL, 0, NULL };
+
+#define LAB_HUGETLB_SHARED	(LAB_SHMEM_SHARED | LAB_T_HUGETLB)
+#define LAB_HUGETLB_PRIVATE	(LAB_T_FILE | LAB_T_HUGETLB)
+#define LAB_MAP_HUGETLB		(MAP_ANONYMOUS | MAP_HUGETLB | MAP_HUGE_2MB)
+
 static const struct lab_type lab_hugetlb_shared = {
-	"hugetlb_shared", LAB_SHMEM_SHARED | LAB_T_HUGETLB, lab_file_hugetlb,
-	0, NULL };
+	"hugetlb_shared", LAB_HUGETLB_SHARED, lab_file_hugetlb, 0, NULL,
+	LAB_HUGE };
 static const struct lab_type lab_hugetlb_private = {
-	"hugetlb_private", LAB_T_FILE | LAB_T_HUGETLB, lab_file_hugetlb,
-	0, NULL };
+	"hugetlb_private", LAB_HUGETLB_PRIVATE, lab_file_hugetlb, 0, NULL,
+	LAB_HUGE };
+static const struct lab_type lab_map_hugetlb_shared = {
+	"map_hugetlb_shared", LAB_HUGETLB_SHARED, NULL, LAB_MAP_HUGETLB, NULL,
+	LAB_HUGE };
+static const struct lab_type lab_map_hugetlb_private = {
+	"map_hugetlb_private", LAB_HUGETLB_PRIVATE, NULL, LAB_MAP_HUGETLB, NULL,
+	LAB_HUGE };
+static const struct lab_type lab_sysv_hugetlb = {
+	"sysv_hugetlb", LAB_HUGETLB_SHARED | LAB_T_SYSV, NULL,
+	SHM_HUGETLB | SHM_HUGE_2MB, NULL, LAB_HUGE };
+static const struct lab_type lab_gigantic_shared = {
+	"gigantic_shared", LAB_HUGETLB_SHARED, lab_file_gigantic, 0, NULL,
+	LAB_GIGANTIC };
+static const struct lab_type lab_gigantic_private = {
+	"gigantic_private", LAB_HUGETLB_PRIVATE, lab_file_gigantic, 0, NULL,
+	LAB_GIGANTIC };
 
 static inline bool lab_is_shared(const struct lab_mem *m)
 {
@@ -247,6 +289,30 @@ static inline int lab_file_behind(const void *area, size_t len)
 	return fd < 0 ? -errno : fd;
 }
 
+/* Attaches a new segment in place of what is at @addr. It goes with its area. */
+static inline void *lab_segment(void *addr, size_t len, int flags)
+{
+	int id = shmget(IPC_PRIVATE, len, IPC_CREAT | 0600 | flags);
+	void *p;
+
+	if (id < 0)
+		return MAP_FAILED;
+	p = shmat(id, addr, SHM_REMAP);
+	shmctl(id, IPC_RMID, NULL);
+	return p;
+}
+
+static inline void *lab_map(const struct lab_type *t, void *addr, size_t len,
+			    int fd)
+{
+	int flags = t->flags & LAB_T_SHARED ? MAP_SHARED : MAP_PRIVATE;
+
+	if (t->flags & LAB_T_SYSV)
+		return lab_segment(addr, len, t->map_flags);
+	return mmap(addr, len, PROT_READ | PROT_WRITE,
+		    flags | MAP_FIXED | t->map_flags, fd, 0);
+}
+
 static inline void lab_mem_drop(struct lab_mem *m)
 {
 	if (m->alias)
@@ -263,14 +329,14 @@ static inline void lab_mem_drop(struct lab_mem *m)
 static inline int lab_mem_make(struct lab_mem *m, const struct lab_type *t,
 			       size_t pages)
 {
-	int flags = t->map_flags | MAP_FIXED;
 	int err, fd = -1;
+	size_t align;
 	void *p;
 
 	memset(m, 0, sizeof(*m));
 	m->fd = -1;
 	m->flags = t->flags;
-	m->page = t->flags & LAB_T_HUGETLB ? LAB_HUGE : LAB_PAGE;
+	m->page = t->page ? t->page : LAB_PAGE;
 	m->pages = pages;
 	m->len = pages * m->page;
 
@@ -285,7 +351,8 @@ static inline int lab_mem_make(struct lab_mem *m, const struct lab_type *t,
 			return -errno;
 	}
 
-	m->reserve_len = m->len + 3 * LAB_HUGE;
+	align = m->page > LAB_HUGE ? m->page : LAB_HUGE;
+	m->reserve_len = m->len + 3 * align;
 	p = mmap(NULL, m->reserve_len, PROT_NONE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p == MAP_FAILED) {
@@ -293,10 +360,9 @@ static inline int lab_mem_make(struct lab_mem *m, const struct lab_type *t,
 		goto fail;
 	}
 	m->reserve = p;
-	m->area = (char *)(((uintptr_t)p + 2 * LAB_HUGE - 1) & -LAB_HUGE);
+	m->area = (char *)(((uintptr_t)p + 2 * align - 1) & -align);
 
-	flags |= t->flags & LAB_T_SHARED ? MAP_SHARED : MAP_PRIVATE;
-	p = mmap(m->area, m->len, PROT_READ | PROT_WRITE, flags, fd, 0);
+	p = lab_map(t, m->area, m->len, fd);
 	if (p == MAP_FAILED) {
 		err = -errno;
 		goto fail;
@@ -312,8 +378,8 @@ static inline int lab_mem_make(struct lab_mem *m, const struct lab_type *t,
 			err = m->fd;
 			goto fail;
 		}
-		p = mmap(NULL, m->len, PROT_READ | PROT_WRITE, MAP_SHARED,
-			 m->fd, 0);
+		p = mmap(NULL, m->len, PROT_READ | PROT_WRITE, MAP_SHARED |
+			 (t->map_flags & MAP_NORESERVE), m->fd, 0);
 		if (p == MAP_FAILED) {
 			err = -errno;
 			goto fail;
@@ -649,6 +715,101 @@ static inline long lab_number(const char *path, const char *key)
 	}
 	fclose(f);
 	return n;
+}
+
+/* Writes @value to the file @name of the directory @dir; 0 or -errno */
+static inline int lab_write(const char *dir, const char *name,
+			    const char *value)
+{
+	char path[128];
+	int fd, err = 0;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (write(fd, value, strlen(value)) < 0)
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+/*
+ * A control group of this process alone, with all that it uses from now on.
+ * The directory is @dir, which is empty where there is none; 0 or -errno.
+ */
+#define LAB_CGROUPS	"/sys/fs/cgroup"
+#define LAB_CGROUP_LEN	64
+
+static inline int lab_cgroup_enter(char *dir)
+{
+	int err;
+
+	dir[0] = '\0';
+	err = lab_write(LAB_CGROUPS, "cgroup.subtree_control",
+			"+memory +hugetlb");
+	if (err)
+		return err;
+	snprintf(dir, LAB_CGROUP_LEN, LAB_CGROUPS "/uffd-%d", getpid());
+	if (!mkdir(dir, 0755))
+		return lab_write(dir, "cgroup.procs", "0");
+	err = -errno;
+	dir[0] = '\0';
+	return err;
+}
+
+static inline void lab_cgroup_leave(char *dir)
+{
+	if (!dir[0])
+		return;
+	lab_write(LAB_CGROUPS, "cgroup.procs", "0");
+	rmdir(dir);
+}
+
+/*
+ * The pool of huge pages of one size, in pages, and what the control group of
+ * this process is charged from it, in bytes. Without a group, -1.
+ */
+struct lab_pool {
+	long total;
+	long free;
+	long reserved;
+	long surplus;
+	long charged;
+	long charged_reserved;
+};
+
+static inline long lab_pool_number(size_t page, const char *name)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path),
+		 "/sys/kernel/mm/hugepages/hugepages-%zukB/%s", page >> 10,
+		 name);
+	return lab_number(path, "");
+}
+
+static inline long lab_pool_charge(size_t page, const char *group,
+				   const char *name)
+{
+	char path[LAB_CGROUP_LEN + 32];
+
+	snprintf(path, sizeof(path), "%s/hugetlb.%s.%s", group,
+		 page == LAB_GIGANTIC ? "1GB" : "2MB", name);
+	return lab_number(path, "");
+}
+
+static inline struct lab_pool lab_pool(size_t page, const char *group)
+{
+	return (struct lab_pool) {
+		.total = lab_pool_number(page, "nr_hugepages"),
+		.free = lab_pool_number(page, "free_hugepages"),
+		.reserved = lab_pool_number(page, "resv_hugepages"),
+		.surplus = lab_pool_number(page, "surplus_hugepages"),
+		.charged = lab_pool_charge(page, group, "current"),
+		.charged_reserved = lab_pool_charge(page, group,
+						    "rsvd.current"),
+	};
 }
 
 #endif /* UFFD_LAB_H */

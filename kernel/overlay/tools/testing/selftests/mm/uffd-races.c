@@ -17,7 +17,6 @@
  */
 
 static bool missing_armed;
-static unsigned int round_nr;
 
 enum { BY_STORE, BY_WRITE, BY_FALLOCATE, WAYS };
 #define TOUCHERS	3
@@ -218,7 +217,7 @@ TEST_F_TIMEOUT(populate, race, TIMEOUT_S)
 	missing_armed = variant->modes & LAB_MISSING;
 	while (more(populate_ops(), wanted)) {
 		round_nr++;
-		memset(page_log, 0, sizeof(page_log));
+		forget_log();
 		handler_start(populate_serve);
 		employ(populate_touch, TOUCHERS);
 		employ(populate_make, 1);
@@ -287,7 +286,7 @@ TEST_F_TIMEOUT(twins, race, TIMEOUT_S)
 	ASSERT_NE(MAP_FAILED, twin);
 	ASSERT_EQ(0, lab_register(uffd, twin, mem.len, LAB_MINOR, NULL));
 	while (more(COUNT(TOUCHED), wanted)) {
-		memset(page_log, 0, sizeof(page_log));
+		forget_log();
 		handler_start(twin_serve);
 		employ(twin_touch, 2);
 		join_workers();
@@ -816,8 +815,6 @@ TEST_F_TIMEOUT(truncate, race, TIMEOUT_S)
 
 #define SWAP_PAGES	2048
 
-static atomic_ushort wp_faults[SWAP_PAGES];
-
 static void swap_out(size_t page, size_t n)
 {
 	if (madvise(at(page), n * PAGE, MADV_PAGEOUT))
@@ -929,7 +926,7 @@ TEST_F_TIMEOUT(swap_minor, race, TIMEOUT_S)
 		write_page(i, POPULATED);
 	swapped_before = swapped_out();
 	while (more(swap_ops(), wanted)) {
-		memset(page_log, 0, sizeof(page_log));
+		forget_log();
 		swap_round(swap_touch, 2, swap_serve);
 		for (size_t i = 0; i < mem.pages; i++) {
 			if (!page_log[i].minor)
@@ -954,42 +951,13 @@ TEST_F_TIMEOUT(swap_minor, race, TIMEOUT_S)
  * written ones are reported, exactly once, and the others stay protected.
  */
 
-static __u64 written[SWAP_PAGES];
-
-static bool to_write(size_t page)
-{
-	return lab_word(round_nr, page) % 4;
-}
-
 static void swap_write(unsigned int nr)
 {
 	for (size_t page = nr; page < mem.pages; page += 2) {
 		swap_at = page;
-		if (to_write(page)) {
-			written[page]++;
-			__atomic_fetch_add((__u64 *)at(page), 1,
-					   __ATOMIC_RELAXED);
-			ADD(WRITES);
-		} else if (word(mem.area, page, 0) != written[page]) {
-			wrong("page %zu holds %llx instead of %llx", page,
-			      word(mem.area, page, 0), written[page]);
-		}
+		write_once(page);
 		dither();
 	}
-}
-
-static void unprotect_serve(const struct uffd_msg *msg)
-{
-	size_t page = page_of(msg);
-	int err;
-
-	if (!is_wp(msg))
-		wrong("page %zu: not a write-protect fault", page);
-	wp_faults[page]++;
-	ADD(WP);
-	err = lab_writeprotect(uffd, at(page), PAGE, 0);
-	if (err)
-		wrong("unprotect page %zu: errno %d", page, -err);
 }
 
 static void swap_wp_judge(void)
@@ -1003,16 +971,8 @@ static void swap_wp_judge(void)
 	close(fd);
 	if (n != size)
 		wrong("pagemap: %zd bytes", n);
-	for (size_t i = 0; i < mem.pages; i++) {
-		bool protected = pagemap[i] & LAB_PM_UFFD_WP;
-
-		if (wp_faults[i] != to_write(i) || protected == to_write(i))
-			wrong("page %zu, %s: %d faults, %sprotected", i,
-			      to_write(i) ? "written" : "not written",
-			      wp_faults[i], protected ? "" : "not ");
-		if (word(mem.area, i, 0) != written[i])
-			wrong("page %zu: a write was lost", i);
-	}
+	for (size_t i = 0; i < mem.pages; i++)
+		judge_write(i, pagemap[i] & LAB_PM_UFFD_WP);
 }
 
 RACE(swap_wp)
@@ -1044,10 +1004,7 @@ TEST_F_TIMEOUT(swap_wp, race, TIMEOUT_S)
 		*(__u64 *)at(i) = 0;
 	swapped_before = swapped_out();
 	while (more(swap_ops(), wanted)) {
-		round_nr++;
-		memset(wp_faults, 0, sizeof(wp_faults));
-		ASSERT_EQ(0, lab_writeprotect(uffd, mem.area, mem.len,
-					      UFFDIO_WRITEPROTECT_MODE_WP));
+		ASSERT_EQ(0, protect_round());
 		swap_round(swap_write, 2, unprotect_serve);
 		swap_wp_judge();
 		counts[C_SWAPPED_OUT] = swapped_out();

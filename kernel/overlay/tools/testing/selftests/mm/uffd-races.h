@@ -32,7 +32,10 @@
 #define STALL_S		60
 #define TIMEOUT_S	(DEADLINE_S + STALL_S)
 
+/* A race of huge pages says so before it includes this. */
+#ifndef PAGE
 #define PAGE		LAB_PAGE
+#endif
 #define WORDS		(PAGE / sizeof(__u64))
 #define BLOCK		32	/* pages between two meetings of the sides */
 #define MAX_PAGES	4096
@@ -529,6 +532,11 @@ struct page_log {
 
 static struct page_log page_log[MAX_PAGES];
 
+static inline void forget_log(void)
+{
+	memset(page_log, 0, sizeof(page_log));
+}
+
 /* With MINOR armed, a hole is the kernel's and not served: it reads as zeroes. */
 static bool minor_armed;
 
@@ -675,6 +683,65 @@ static inline int read_ends(size_t page, __u64 *first, __u64 *last)
 	}
 	lab_signal_env = NULL;
 	return sig;
+}
+
+/*
+ * With WP armed, all pages are protected and some of them written, once, while
+ * others take them away. Protection outlives that: exactly the written ones are
+ * reported, exactly once, and the others stay protected.
+ */
+
+static unsigned int round_nr;
+static atomic_ushort wp_faults[MAX_PAGES];
+static __u64 written[MAX_PAGES];
+
+static inline bool to_write(size_t page)
+{
+	return lab_word(round_nr, page) % 4;
+}
+
+static inline int protect_round(void)
+{
+	round_nr++;
+	memset(wp_faults, 0, sizeof(wp_faults));
+	return lab_writeprotect(uffd, mem.area, mem.len,
+				UFFDIO_WRITEPROTECT_MODE_WP);
+}
+
+static inline void write_once(size_t page)
+{
+	if (to_write(page)) {
+		written[page]++;
+		__atomic_fetch_add((__u64 *)at(page), 1, __ATOMIC_RELAXED);
+		ADD(WRITES);
+	} else if (word(mem.area, page, 0) != written[page]) {
+		wrong("page %zu holds %llx instead of %llx", page,
+		      word(mem.area, page, 0), written[page]);
+	}
+}
+
+static inline void unprotect_serve(const struct uffd_msg *msg)
+{
+	size_t page = page_of(msg);
+	int err;
+
+	if (!is_wp(msg))
+		wrong("page %zu: not a write-protect fault", page);
+	wp_faults[page]++;
+	ADD(WP);
+	err = lab_writeprotect(uffd, at(page), PAGE, 0);
+	if (err)
+		wrong("unprotect page %zu: errno %d", page, -err);
+}
+
+static inline void judge_write(size_t page, bool is_protected)
+{
+	if (wp_faults[page] != to_write(page) || is_protected == to_write(page))
+		wrong("page %zu, %s: %d faults, %sprotected", page,
+		      to_write(page) ? "written" : "not written",
+		      wp_faults[page], is_protected ? "" : "not ");
+	if (word(mem.area, page, 0) != written[page])
+		wrong("page %zu: a write was lost", page);
 }
 
 /* A round should not be longer than what is wanted of all of them. */

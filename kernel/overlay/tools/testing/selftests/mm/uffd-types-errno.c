@@ -10,81 +10,12 @@
  * Not here, because no test can make them: EINTR of a fill needs a fatal
  * signal, and ENOMEM of a memory cgroup comes with the OOM killer.
  */
-#include "uffd-types.h"
+#include "uffd-calls.h"
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/statfs.h>
 #include <linux/capability.h>
-
-enum op { COPY, ZEROPAGE, CONTINUE, POISON, FILLS, MOVE = FILLS, WRITEPROTECT,
-	  WAKE, REGISTER, UNREGISTER, OPS };
-
-static const char * const op_name[] = { "COPY", "ZEROPAGE", "CONTINUE",
-	"POISON", "MOVE", "WRITEPROTECT", "WAKE", "REGISTER", "UNREGISTER" };
-
-static int run_op(int uffd, enum op op, void *dst, const void *src, size_t len,
-		  __u64 mode, __s64 *done)
-{
-	*done = LAB_UNTOUCHED;
-	switch (op) {
-	case COPY:
-		return lab_copy(uffd, dst, src, len, mode, done);
-	case ZEROPAGE:
-		return lab_zeropage(uffd, dst, len, mode, done);
-	case CONTINUE:
-		return lab_continue(uffd, dst, len, mode, done);
-	case POISON:
-		return lab_poison(uffd, dst, len, mode, done);
-	case MOVE:
-		return lab_move(uffd, dst, src, len, mode, done);
-	case WRITEPROTECT:
-		return lab_writeprotect(uffd, dst, len, mode);
-	case WAKE:
-		return lab_wake(uffd, dst, len);
-	case REGISTER:
-		return lab_register(uffd, dst, len, mode, NULL);
-	case UNREGISTER:
-		return lab_unregister(uffd, dst, len);
-	default:
-		return -EOPNOTSUPP;
-	}
-}
-
-/* What a fill that fails says, see above */
-#define EXPECT_OP(want_, want_done_, uffd_, op_, dst_, src_, len_, mode_) \
-do {									\
-	__s64 __done;							\
-	EXPECT_EQ(want_, run_op(uffd_, op_, dst_, src_, len_, mode_,	\
-				&__done))				\
-		TH_LOG("%s", op_name[op_]);				\
-	EXPECT_EQ((__s64)(want_done_), __done)				\
-		TH_LOG("%s", op_name[op_]);				\
-} while (0)
-
-#define EXPECT_DONE(uffd, op, dst, src, len)				\
-	EXPECT_OP(0, (__s64)(len), uffd, op, dst, src, len, 0)
-#define EXPECT_REFUSED(err, uffd, op, dst, src, len, mode)		\
-	EXPECT_OP(err, LAB_UNTOUCHED, uffd, op, dst, src, len, mode)
-#define EXPECT_FAILED(err, uffd, op, dst, src, len)			\
-	EXPECT_OP(err, err, uffd, op, dst, src, len, 0)
-#define EXPECT_PARTIAL(bytes, uffd, op, dst, src, len)			\
-	EXPECT_OP(-EAGAIN, bytes, uffd, op, dst, src, len, 0)
-
-/* Whether this fill exists for this memory at all */
-static bool applies(const struct lab_mem *m, enum op op)
-{
-	if (op == ZEROPAGE)
-		return !lab_is_hugetlb(m);
-	if (op == CONTINUE)
-		return lab_is_file(m);
-	return true;
-}
-
-static __u64 all_modes(const struct lab_mem *m)
-{
-	return LAB_MISSING | LAB_WP | (lab_is_file(m) ? LAB_MINOR : 0);
-}
 
 /* A userfaultfd without memory */
 
@@ -888,61 +819,6 @@ TEST_F(full, poison_and_continue)
 	ASSERT_EQ(0, madvise(l->m.area, 4 * page, MADV_DONTNEED));
 	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 0), NULL, 4 * page);
 	EXPECT_EQ(0, free_pages(self->root));
-}
-
-/* hugetlb */
-
-LAB_FIXTURE(hugetlb);
-LAB_HUGETLB_VARIANTS(hugetlb);
-
-TEST_F(hugetlb, granule)
-{
-	struct lab *l = &self->l;
-	enum op op;
-
-	EXPECT_EQ(-EINVAL, lab_register(l->uffd, l->m.area + LAB_PAGE,
-					l->m.page, LAB_MISSING, NULL));
-	EXPECT_EQ(-EINVAL, lab_register(l->uffd, l->m.area, LAB_PAGE,
-					LAB_MISSING, NULL));
-	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
-				  all_modes(&l->m), NULL));
-	write_file(l, 0, 1);
-	for (op = 0; op < FILLS; op++) {
-		EXPECT_FAILED(-EINVAL, l->uffd, op, l->m.area + LAB_PAGE,
-			      l->src, l->m.page);
-		EXPECT_FAILED(-EINVAL, l->uffd, op, l->m.area, l->src,
-			      LAB_PAGE);
-	}
-	EXPECT_FAILED(-EINVAL, l->uffd, ZEROPAGE, l->m.area, NULL, l->m.page);
-	EXPECT_REFUSED(-EINVAL, l->uffd, WRITEPROTECT, l->m.area, NULL,
-		       LAB_PAGE, UFFDIO_WRITEPROTECT_MODE_WP);
-	EXPECT_REFUSED(-EINVAL, l->uffd, WRITEPROTECT, l->m.area + LAB_PAGE,
-		       NULL, l->m.page, UFFDIO_WRITEPROTECT_MODE_WP);
-}
-
-/* All of the pool is promised to somebody else. */
-TEST_F(hugetlb, pool_is_empty)
-{
-	struct lab *l = &self->l;
-	long left = lab_number("/proc/meminfo", "HugePages_Free:") -
-		    lab_number("/proc/meminfo", "HugePages_Rsvd:");
-	int flags = lab_is_shared(&l->m) ? MAP_SHARED : MAP_PRIVATE;
-	int fd = lab_file_hugetlb(l->m.len);
-	char *area;
-
-	ASSERT_LE(0, fd);
-	ASSERT_LE(1, left);
-	area = mmap(NULL, l->m.len, PROT_READ | PROT_WRITE,
-		    flags | MAP_NORESERVE, fd, 0);
-	ASSERT_NE(MAP_FAILED, area);
-	ASSERT_NE(MAP_FAILED, mmap(NULL, left * LAB_HUGE,
-				   PROT_READ | PROT_WRITE,
-				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB |
-				   MAP_HUGE_2MB, -1, 0));
-	ASSERT_EQ(0, lab_register(l->uffd, area, l->m.len, LAB_MISSING, NULL));
-	EXPECT_FAILED(-ENOMEM, l->uffd, COPY, area, l->src, l->m.page);
-	EXPECT_EQ(0, lab_unregister(l->uffd, area, l->m.len));
-	close(fd);
 }
 
 /* Anonymous memory: what it refuses, and MOVE */

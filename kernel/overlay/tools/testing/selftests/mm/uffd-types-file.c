@@ -138,58 +138,37 @@ TEST_F(private, blocks)
 
 FIXTURE(memcg) {
 	struct lab l;
-	char dir[64];
+	char dir[LAB_CGROUP_LEN];
 	long before;
 };
 
 FIXTURE_VARIANT(memcg) {
 	const struct lab_type *type;
-	const char *key;	/* of memory.stat */
+	const char *file;
+	const char *key;
 };
-
-static int write_string(const char *dir, const char *name, const char *value)
-{
-	char path[128];
-	int fd, err = 0;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	if (write(fd, value, strlen(value)) < 0)
-		err = -errno;
-	close(fd);
-	return err;
-}
 
 FIXTURE_SETUP(memcg)
 {
-	const char *root = "/sys/fs/cgroup";
-
 	ASSERT_EQ(0, lab_setup(&self->l, variant->type));
-	if (write_string(root, "cgroup.subtree_control", "+memory"))
-		SKIP(return, "no memory controller in %s", root);
-	snprintf(self->dir, sizeof(self->dir), "%s/uffd-types-%d", root,
-		 getpid());
-	ASSERT_EQ(0, mkdir(self->dir, 0755));
-	ASSERT_EQ(0, write_string(self->dir, "cgroup.procs", "0"));
+	ASSERT_EQ(0, lab_cgroup_enter(self->dir));
 }
 
 FIXTURE_TEARDOWN(memcg)
 {
 	lab_teardown(&self->l);
-	if (self->dir[0]) {
-		write_string("/sys/fs/cgroup", "cgroup.procs", "0");
-		rmdir(self->dir);
-	}
+	lab_cgroup_leave(self->dir);
 }
 
-FIXTURE_VARIANT_ADD(memcg, anon) {
-	.type = &lab_anon, .key = "anon " };
-FIXTURE_VARIANT_ADD(memcg, memfd_shared) {
-	.type = &lab_memfd_shared, .key = "shmem " };
-FIXTURE_VARIANT_ADD(memcg, memfd_private) {
-	.type = &lab_memfd_private, .key = "anon " };
+#define CHARGE_VARIANT(kind, file_, key_)				\
+	FIXTURE_VARIANT_ADD(memcg, kind) {				\
+		.type = &lab_##kind, .file = file_, .key = key_ }
+
+CHARGE_VARIANT(anon, "memory.stat", "anon ");
+CHARGE_VARIANT(memfd_shared, "memory.stat", "shmem ");
+CHARGE_VARIANT(memfd_private, "memory.stat", "anon ");
+CHARGE_VARIANT(hugetlb_shared, "hugetlb.2MB.current", "");
+CHARGE_VARIANT(hugetlb_private, "hugetlb.2MB.current", "");
 
 /* The kernel adds up small changes every two seconds only. */
 static bool settles(const char *path, const char *key, long want)
@@ -210,7 +189,7 @@ TEST_F_TIMEOUT(memcg, charged_once, 90)
 	unsigned long i, n = lab_scale(2000);
 	char path[96];
 
-	snprintf(path, sizeof(path), "%s/memory.stat", self->dir);
+	snprintf(path, sizeof(path), "%s/%s", self->dir, variant->file);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
 				  NULL));
 	/* Twice: the first reading needs memory of this process itself. */

@@ -384,7 +384,7 @@ TEST_F(mem, unregister_minor)
 
 LAB_FIXTURE(shared);
 LAB_SHMEM_SHARED_VARIANTS(shared);
-LAB_VARIANT(shared, hugetlb_shared);
+LAB_HUGETLB_SHARED_VARIANTS(shared);
 
 TEST_F(shared, remove_with_event)
 {

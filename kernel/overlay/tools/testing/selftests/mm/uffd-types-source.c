@@ -4,7 +4,7 @@
  * it with its locks held: it drops them, reads the source, takes the locks
  * again, and by then everything may be different.
  */
-#include "uffd-types.h"
+#include "uffd-calls.h"
 
 LAB_FIXTURE(mem);
 LAB_ALL_VARIANTS(mem);
@@ -89,80 +89,6 @@ TEST_F(mem, bad_source)
 	EXPECT_EQ(-EFAULT, done);
 	close(fd);
 }
-
-/*
- * The source is served by a second userfaultfd, so that a test can do what it
- * likes while COPY waits: granule 2 of the area is to be filled from granule 2
- * of @from.
- */
-struct copier {
-	pthread_t thread;
-	struct lab *l;
-	char *from;
-	int from_uffd;
-	__u64 mode;
-	size_t len;
-	int ret;
-	__s64 done;
-};
-
-static void *copier_fn(void *arg)
-{
-	struct copier *c = arg;
-
-	c->ret = lab_copy(c->l->uffd, page_at(c->l, 2),
-			  c->from + 2 * c->l->m.page, c->len, c->mode,
-			  &c->done);
-	return NULL;
-}
-
-static int copier_start(struct copier *c, struct lab *l)
-{
-	struct uffd_msg msg;
-	int err;
-
-	c->l = l;
-	if (!c->len)
-		c->len = l->m.page;
-	c->from = mmap(NULL, l->m.len, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (c->from == MAP_FAILED)
-		return -errno;
-	c->from_uffd = lab_uffd_open(BASE_FEATURES);
-	if (c->from_uffd < 0)
-		return c->from_uffd;
-	err = lab_register(c->from_uffd, c->from, l->m.len, LAB_MISSING, NULL);
-	if (err)
-		return err;
-	err = pthread_create(&c->thread, NULL, copier_fn, c);
-	if (err)
-		return -err;
-	err = lab_read_msg(c->from_uffd, &msg, LAB_DEADLINE_MS);
-	if (err)
-		return err;
-	return msg.arg.pagefault.address ==
-	       (uintptr_t)c->from + 2 * l->m.page ? 0 : -EIO;
-}
-
-/* Serves the source and waits for COPY. */
-static int copier_end(struct copier *c)
-{
-	struct lab *l = c->l;
-	int err;
-
-	err = lab_copy(c->from_uffd, c->from + 2 * l->m.page, src_at(l, 2),
-		       c->len, 0, NULL);
-	if (err)
-		return err;
-	return -lab_join(c->thread, LAB_DEADLINE_MS);
-}
-
-#define EXPECT_COPIED(c, err) do {					\
-	int __err = (err);						\
-	ASSERT_EQ(0, copier_end(c));					\
-	EXPECT_EQ(__err, (c)->ret);					\
-	EXPECT_EQ(__err ? __err : (__s64)(c)->len, (c)->done);		\
-} while (0)
 
 TEST_F(mem, served_by_another)
 {

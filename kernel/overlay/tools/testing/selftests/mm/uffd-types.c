@@ -8,30 +8,10 @@
  */
 #include "uffd-types.h"
 
-#define BIT_OF(ioctl)	(1ULL << (ioctl))
-
 /* Every kind of memory */
 
 LAB_FIXTURE(mem);
 LAB_ALL_VARIANTS(mem);
-
-/*
- * The mask names COPY, POISON and WAKE whatever the mode, and MOVE also where
- * it is never possible (shmem).
- */
-static __u64 expected_ioctls(const struct lab_mem *m, __u64 mode)
-{
-	__u64 mask = BIT_OF(_UFFDIO_WAKE) | BIT_OF(_UFFDIO_COPY) |
-		     BIT_OF(_UFFDIO_POISON);
-
-	if (!lab_is_hugetlb(m))
-		mask |= BIT_OF(_UFFDIO_ZEROPAGE) | BIT_OF(_UFFDIO_MOVE);
-	if (mode & LAB_WP)
-		mask |= BIT_OF(_UFFDIO_WRITEPROTECT);
-	if (mode & LAB_MINOR)
-		mask |= BIT_OF(_UFFDIO_CONTINUE);
-	return mask;
-}
 
 TEST_F(mem, register_every_mode)
 {
@@ -803,7 +783,7 @@ TEST_F(shmem, file_access_is_free)
 
 LAB_FIXTURE(shared);
 LAB_SHMEM_SHARED_VARIANTS(shared);
-LAB_VARIANT(shared, hugetlb_shared);
+LAB_HUGETLB_SHARED_VARIANTS(shared);
 
 TEST_F(shared, fill_reaches_the_file)
 {

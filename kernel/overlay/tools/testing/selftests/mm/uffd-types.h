@@ -29,7 +29,9 @@
 		       UFFD_FEATURE_POISON | UFFD_FEATURE_MOVE)
 
 /* Granules of an area. Tests know that there are eight. */
+#ifndef PAGES
 #define PAGES	8
+#endif
 
 struct lab {
 	struct lab_mem m;
@@ -136,6 +138,26 @@ static inline int swap_out(void *addr, size_t len, int ms)
 	return -ETIMEDOUT;
 }
 
+#define BIT_OF(ioctl)	(1ULL << (ioctl))
+
+/*
+ * The mask names COPY, POISON and WAKE whatever the mode, and MOVE also where
+ * it is never possible (shmem).
+ */
+static inline __u64 expected_ioctls(const struct lab_mem *m, __u64 mode)
+{
+	__u64 mask = BIT_OF(_UFFDIO_WAKE) | BIT_OF(_UFFDIO_COPY) |
+		     BIT_OF(_UFFDIO_POISON);
+
+	if (!lab_is_hugetlb(m))
+		mask |= BIT_OF(_UFFDIO_ZEROPAGE) | BIT_OF(_UFFDIO_MOVE);
+	if (mode & LAB_WP)
+		mask |= BIT_OF(_UFFDIO_WRITEPROTECT);
+	if (mode & LAB_MINOR)
+		mask |= BIT_OF(_UFFDIO_CONTINUE);
+	return mask;
+}
+
 #define LAB_FIXTURE(fixture)						\
 	FIXTURE_VARIANT(fixture)					\
 	{								\
@@ -161,7 +183,8 @@ static inline int swap_out(void *addr, size_t len, int ms)
 	LAB_VARIANT(fixture, memfd_shared);				\
 	LAB_VARIANT(fixture, tmpfs_shared);				\
 	LAB_VARIANT(fixture, anon_shared);				\
-	LAB_VARIANT(fixture, zero_shared)
+	LAB_VARIANT(fixture, zero_shared);				\
+	LAB_VARIANT(fixture, sysv)
 
 #define LAB_SHMEM_PRIVATE_VARIANTS(fixture)				\
 	LAB_VARIANT(fixture, memfd_private);				\
@@ -171,9 +194,18 @@ static inline int swap_out(void *addr, size_t len, int ms)
 	LAB_SHMEM_SHARED_VARIANTS(fixture);				\
 	LAB_SHMEM_PRIVATE_VARIANTS(fixture)
 
-#define LAB_HUGETLB_VARIANTS(fixture)					\
+#define LAB_HUGETLB_SHARED_VARIANTS(fixture)				\
 	LAB_VARIANT(fixture, hugetlb_shared);				\
-	LAB_VARIANT(fixture, hugetlb_private)
+	LAB_VARIANT(fixture, map_hugetlb_shared);			\
+	LAB_VARIANT(fixture, sysv_hugetlb)
+
+#define LAB_HUGETLB_PRIVATE_VARIANTS(fixture)				\
+	LAB_VARIANT(fixture, hugetlb_private);				\
+	LAB_VARIANT(fixture, map_hugetlb_private)
+
+#define LAB_HUGETLB_VARIANTS(fixture)					\
+	LAB_HUGETLB_SHARED_VARIANTS(fixture);				\
+	LAB_HUGETLB_PRIVATE_VARIANTS(fixture)
 
 #define LAB_ALL_VARIANTS(fixture)					\
 	LAB_VARIANT(fixture, anon);					\

@@ -1,0 +1,757 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * hugetlb under userfaultfd, where it is not like other memory: the granule,
+ * the pool and its reservations, control groups, poison of a huge page, and a
+ * COPY that drops its locks. What it shares with the others is in uffd-types*.
+ *
+ * Every test ends with the pool as it was when it began.
+ */
+#include "uffd-hugetlb.h"
+#include <linux/mempolicy.h>
+#include <sys/wait.h>
+
+/* Every kind of hugetlb memory, with its reservation */
+
+HUGETLB_FIXTURE(pool);
+LAB_HUGETLB_VARIANTS(pool);
+
+TEST_F(pool, granule)
+{
+	struct lab *l = &self->l;
+	enum op op;
+
+	EXPECT_EQ(-EINVAL, lab_register(l->uffd, l->m.area + LAB_PAGE,
+					l->m.page, LAB_MISSING, NULL));
+	EXPECT_EQ(-EINVAL, lab_register(l->uffd, l->m.area, LAB_PAGE,
+					LAB_MISSING, NULL));
+	ASSERT_EQ(0, arm(l, all_modes(&l->m)));
+	write_file(l, 0, 1);
+	for (op = 0; op < FILLS; op++) {
+		EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EINVAL, l->uffd, op,
+						   l->m.area + LAB_PAGE, l->src,
+						   l->m.page));
+		EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EINVAL, l->uffd, op,
+						   l->m.area, l->src,
+						   LAB_PAGE));
+		/* Not rounded, not done in part */
+		EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EINVAL, l->uffd, op,
+						   l->m.area, l->src,
+						   l->m.page + LAB_PAGE));
+	}
+	EXPECT_REFUSED(-EINVAL, l->uffd, WRITEPROTECT, l->m.area, NULL,
+		       LAB_PAGE, UFFDIO_WRITEPROTECT_MODE_WP);
+	EXPECT_REFUSED(-EINVAL, l->uffd, WRITEPROTECT, l->m.area + LAB_PAGE,
+		       NULL, l->m.page, UFFDIO_WRITEPROTECT_MODE_WP);
+	EXPECT_EQ(-EINVAL, lab_unregister(l->uffd, l->m.area + LAB_PAGE,
+					  l->m.page));
+	/* To wake is to compare addresses: any page will do. */
+	EXPECT_EQ(0, lab_wake(l->uffd, l->m.area + LAB_PAGE, LAB_PAGE));
+}
+
+TEST_F(pool, no_zeropage)
+{
+	struct lab *l = &self->l;
+	__u64 mode;
+
+	for (mode = 1; mode < 8; mode++) {
+		ASSERT_EQ(0, arm(l, mode));
+		EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EINVAL, l->uffd, ZEROPAGE,
+						   l->m.area, NULL, l->m.len));
+		ASSERT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
+	}
+	/* Not even where there is a page already */
+	ASSERT_EQ(0, arm(l, LAB_MISSING));
+	EXPECT_DONE(l->uffd, COPY, l->m.area, l->src, l->m.page);
+	EXPECT_FAILED(-EINVAL, l->uffd, ZEROPAGE, l->m.area, NULL, l->m.page);
+}
+
+/* What a fill takes is what was reserved for it. */
+TEST_F(pool, copy_takes_the_reservation)
+{
+	struct lab *l = &self->l;
+	struct lab_pool before = pool(l);
+	unsigned int i;
+
+	ASSERT_EQ(0, arm(l, LAB_MISSING));
+	EXPECT_DONE(l->uffd, COPY, page_at(l, 1), l->src, l->m.page);
+	EXPECT_POOL(l, taken(l, before, 1, 1));
+	EXPECT_PARTIAL(l->m.page, l->uffd, COPY, page_at(l, 0), l->src,
+		       2 * l->m.page);
+	EXPECT_POOL(l, taken(l, before, 2, 2));
+	/* The rest of the pool is promised to somebody else. */
+	ASSERT_EQ(0, hog(l, 0));
+	for (i = 2; i < PAGES; i++)
+		EXPECT_DONE(l->uffd, COPY, page_at(l, i), src_at(l, i),
+			    l->m.page);
+	for (i = 2; i < PAGES; i++) {
+		EXPECT_TRUE(same_at(l, page_at(l, i), i));
+	}
+	EXPECT_KEEPS_POOL(l, EXPECT_EQ(0, lab_unregister(l->uffd, l->m.area,
+							 l->m.len)));
+}
+
+TEST_F(pool, exists)
+{
+	struct lab *l = &self->l;
+	size_t page = l->m.page;
+	struct lab_pool before;
+	enum op op;
+
+	ASSERT_EQ(0, arm(l, all_modes(&l->m)));
+	EXPECT_DONE(l->uffd, COPY, page_at(l, 1), l->src, page);
+	before = pool(l);
+	for (op = 0; op < FILLS; op++) {
+		/* The file has no page: this comes before. */
+		int want = op == CONTINUE && !lab_is_shared(&l->m) ?
+			   -EFAULT : -EEXIST;
+
+		if (op == ZEROPAGE)
+			continue;
+		EXPECT_FAILED(want, l->uffd, op, page_at(l, 1), l->src, page);
+		EXPECT_POOL(l, before);
+	}
+	EXPECT_PARTIAL(page, l->uffd, POISON, page_at(l, 0), l->src, 2 * page);
+	EXPECT_POOL(l, before);
+}
+
+/* Through the second mapping: there, but not in this page table. */
+TEST_F(pool, exists_in_the_file)
+{
+	struct lab *l = &self->l;
+	size_t page = l->m.page;
+	struct lab_pool before;
+
+	write_file(l, 0, 2);
+	ASSERT_EQ(0, arm(l, all_modes(&l->m)));
+	before = pool(l);
+	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 0), NULL, page);
+	EXPECT_FAILED(-EEXIST, l->uffd, CONTINUE, page_at(l, 0), NULL, page);
+	EXPECT_FAILED(-EEXIST, l->uffd, COPY, page_at(l, 0), l->src, page);
+	EXPECT_FAILED(-EEXIST, l->uffd, POISON, page_at(l, 0), NULL, page);
+	EXPECT_POOL(l, before);
+	if (lab_is_shared(&l->m)) {
+		EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EEXIST, l->uffd, COPY,
+						   page_at(l, 1), l->src,
+						   page));
+		EXPECT_PARTIAL(page, l->uffd, CONTINUE, page_at(l, 1), NULL,
+			       2 * page);
+		EXPECT_POOL(l, before);
+	} else {
+		/* A page of its own, and the file keeps what it has. */
+		EXPECT_DONE(l->uffd, COPY, page_at(l, 1), src_at(l, 5), page);
+		EXPECT_POOL(l, taken(l, before, 1, 1));
+		EXPECT_TRUE(same_at(l, page_at(l, 1), 5));
+		EXPECT_TRUE(same_at(l, alias_at(l, 1), 1));
+	}
+}
+
+TEST_F(pool, continue_of_a_hole)
+{
+	struct lab *l = &self->l;
+	struct lab_pool before;
+	size_t page = l->m.page;
+
+	write_file(l, 2, 1);
+	ASSERT_EQ(0, arm(l, LAB_MINOR));
+	before = pool(l);
+	EXPECT_FAILED(-EFAULT, l->uffd, CONTINUE, page_at(l, 0), NULL,
+		      page);
+	EXPECT_PARTIAL(page, l->uffd, CONTINUE, page_at(l, 2), NULL,
+		       2 * page);
+	EXPECT_POOL(l, before);
+	/* A hole under MINOR is the kernel's: it takes what is reserved. */
+	ASSERT_EQ(0, hog(l, 0));
+	EXPECT_ACCESS(page_at(l, 0), true, 1);
+	EXPECT_NO_MSG(l);
+}
+
+/* Past the end, shared memory cannot be filled; private memory can. */
+TEST_F(pool, end_of_file)
+{
+	struct lab *l = &self->l;
+	struct lab_pool before;
+	size_t page = l->m.page;
+	int code = 0;
+	char v;
+
+	ASSERT_EQ(-1, ftruncate(l->m.fd, LAB_PAGE));
+	ASSERT_EQ(EINVAL, errno);
+	ASSERT_EQ(0, ftruncate(l->m.fd, 3 * page));
+	ASSERT_EQ(0, arm(l, LAB_MISSING));
+	before = pool(l);
+	EXPECT_FAILED(-EFAULT, l->uffd, CONTINUE, page_at(l, 3), NULL,
+		      page);
+	EXPECT_EQ(SIGBUS, lab_access(page_at(l, 4), true, &v, &code));
+	EXPECT_EQ(BUS_ADRERR, code);
+	EXPECT_NO_MSG(l);
+	EXPECT_DONE(l->uffd, POISON, page_at(l, 5), NULL, page);
+	EXPECT_POOL(l, before);
+	if (lab_is_shared(&l->m)) {
+		EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EFAULT, l->uffd, COPY,
+						   page_at(l, 3), l->src,
+						   page));
+		EXPECT_PARTIAL(page, l->uffd, COPY, page_at(l, 2), l->src,
+			       2 * page);
+	} else {
+		EXPECT_DONE(l->uffd, COPY, page_at(l, 2), src_at(l, 2),
+			    2 * page);
+		EXPECT_TRUE(same_at(l, page_at(l, 3), 3));
+	}
+}
+
+/* Where COPY has its page already and cannot fill it */
+TEST_F(pool, source_not_readable)
+{
+	struct lab *l = &self->l;
+	size_t page = l->m.page;
+	struct lab_pool before = pool(l);
+	char *bad = src_at(l, 1) + page / 2;
+	unsigned int i;
+
+	ASSERT_EQ(0, arm(l, LAB_MISSING));
+	ASSERT_EQ(0, mprotect(bad, LAB_PAGE, PROT_NONE));
+	for (i = 0; i < 4; i++)
+		EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EFAULT, l->uffd, COPY,
+						   page_at(l, 1), src_at(l, 1),
+						   page));
+	EXPECT_PARTIAL(page, l->uffd, COPY, page_at(l, 0), src_at(l, 0),
+		       3 * page);
+	EXPECT_POOL(l, taken(l, before, 1, 1));
+	/* The reservation is still there, and it is all there is. */
+	ASSERT_EQ(0, hog(l, 0));
+	EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EFAULT, l->uffd, COPY,
+					   page_at(l, 1), src_at(l, 1), page));
+	ASSERT_EQ(0, mprotect(bad, LAB_PAGE, PROT_READ));
+	EXPECT_DONE(l->uffd, COPY, page_at(l, 1), src_at(l, 1), page);
+	EXPECT_TRUE(same_at(l, page_at(l, 1), 1));
+}
+
+/* To read the source takes a page besides, though none is free. */
+TEST_F(pool, absent_source_and_no_free_page)
+{
+	struct lab *l = &self->l;
+
+	ASSERT_EQ(0, arm(l, LAB_MISSING));
+	ASSERT_EQ(0, hog(l, 0));
+	ASSERT_EQ(0, madvise(l->src, l->m.len, MADV_DONTNEED));
+	EXPECT_DONE(l->uffd, COPY, l->m.area, l->src, l->m.len);
+	EXPECT_TRUE(lab_all(l->m.area, l->m.len, 0));
+}
+
+/* DONTNEED gives the page of a private mapping back, with its reservation. */
+TEST_F(pool, dontneed)
+{
+	struct lab *l = &self->l;
+	struct lab_pool before = pool(l), after;
+	unsigned int i;
+
+	ASSERT_EQ(0, arm(l, LAB_MISSING));
+	ASSERT_EQ(0, hog(l, 0));
+	before = pool(l);
+	after = lab_is_shared(&l->m) ? taken(l, before, 1, 1) : before;
+	for (i = 0; i < 3; i++) {
+		int want = i && lab_is_shared(&l->m) ? -EEXIST : 0;
+
+		EXPECT_EQ(want, lab_copy(l->uffd, page_at(l, 3), l->src,
+					 l->m.page, 0, NULL));
+		EXPECT_POOL(l, want ? after : taken(l, before, 1, 1));
+		ASSERT_EQ(0, madvise(page_at(l, 3), l->m.page, MADV_DONTNEED));
+		EXPECT_POOL(l, after);
+	}
+}
+
+/* A reservation goes with the mapping that moves. */
+TEST_F(pool, mremap)
+{
+	struct lab *l = &self->l;
+	size_t page = l->m.page;
+	struct lab_pool before;
+	char *to;
+
+	/* An area that is aligned, and free */
+	to = mmap(NULL, l->m.len + page, PROT_NONE, MAP_PRIVATE |
+		  MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ASSERT_NE(MAP_FAILED, to);
+	to = (char *)(((uintptr_t)to + page - 1) & -page);
+	ASSERT_EQ(0, arm(l, LAB_MISSING));
+	EXPECT_DONE(l->uffd, COPY, page_at(l, 1), src_at(l, 1), page);
+	ASSERT_EQ(0, hog(l, 0));
+	before = pool(l);
+	ASSERT_EQ(to, mremap(l->m.area, l->m.len, l->m.len, MREMAP_MAYMOVE |
+			     MREMAP_FIXED, to));
+	EXPECT_POOL(l, before);
+	EXPECT_TRUE(same_at(l, to + page, 1));
+	EXPECT_FAILED(-ENOENT, l->uffd, COPY, to, l->src, page);
+	ASSERT_EQ(0, lab_register(l->uffd, to, l->m.len, LAB_MISSING, NULL));
+	EXPECT_DONE(l->uffd, COPY, to + 4 * page, src_at(l, 4), page);
+	EXPECT_POOL(l, taken(l, before, 1, 1));
+	EXPECT_TRUE(same_at(l, to + 4 * page, 4));
+	ASSERT_EQ(0, munmap(to, l->m.len));
+}
+
+/* What a child gets by fork() are the pages; private reservations stay. */
+TEST_F(pool, fork)
+{
+	struct lab *l = &self->l;
+	int status = 0;
+	pid_t pid;
+
+	ASSERT_EQ(0, arm(l, LAB_MISSING));
+	EXPECT_DONE(l->uffd, COPY, page_at(l, 0), src_at(l, 0), l->m.page);
+	ASSERT_EQ(0, hog(l, 0));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		/* Not armed any more, hence of its own */
+		int uffd = lab_uffd_open(BASE_FEATURES);
+		int err = lab_register(uffd, l->m.area, l->m.len, LAB_MISSING,
+				       NULL);
+
+		if (!err && !same_at(l, page_at(l, 0), 0))
+			err = -EIO;
+		if (!err)
+			err = lab_copy(uffd, page_at(l, 1), src_at(l, 1),
+				       l->m.page, 0, NULL);
+		_exit(-err);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(lab_is_shared(&l->m) ? 0 : ENOMEM, WEXITSTATUS(status));
+	EXPECT_EQ(lab_is_shared(&l->m) ? -EEXIST : 0,
+		  lab_copy(l->uffd, page_at(l, 1), src_at(l, 1), l->m.page, 0,
+			   NULL));
+	EXPECT_TRUE(same_at(l, page_at(l, 1), 1));
+}
+
+/* The limit of the control group, then its end */
+TEST_F(pool, cgroup_limit)
+{
+	struct lab *l = &self->l;
+	size_t page = l->m.page;
+	struct lab_pool before;
+
+	write_file(l, 5, 1);
+	ASSERT_EQ(0, arm(l, all_modes(&l->m)));
+	/* One of them is the file's. */
+	ASSERT_EQ(0, lab_write(group, "hugetlb.2MB.max", "6291456"));
+	before = pool(l);
+	EXPECT_PARTIAL(2 * page, l->uffd, COPY, page_at(l, 0), l->src,
+		       4 * page);
+	EXPECT_POOL(l, taken(l, before, 2, 2));
+	before = pool(l);
+	EXPECT_FAILED(-ENOMEM, l->uffd, COPY, page_at(l, 2), l->src,
+		      page);
+	EXPECT_FAILED(-EEXIST, l->uffd, COPY, page_at(l, 0), l->src,
+		      page);
+	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 5), NULL, page);
+	EXPECT_DONE(l->uffd, POISON, page_at(l, 6), NULL, page);
+	EXPECT_POOL(l, before);
+	ASSERT_EQ(0, lab_write(group, "hugetlb.2MB.max", "max"));
+	EXPECT_DONE(l->uffd, COPY, page_at(l, 2), l->src, page);
+}
+
+/* The signal says how much is lost. */
+static int poison_lsb;
+
+static void poison_told(int sig, siginfo_t *info, void *context)
+{
+	__atomic_store_n(&poison_lsb, info->si_addr_lsb, __ATOMIC_RELAXED);
+	lab_on_signal(sig, info, context);
+}
+
+TEST_F(pool, poison)
+{
+	struct sigaction sa = { .sa_sigaction = poison_told,
+				.sa_flags = SA_SIGINFO };
+	struct lab *l = &self->l;
+	struct lab_pool before = pool(l);
+	char *last = page_at(l, 4) + l->m.page - 1;
+	int code = 0;
+	char v;
+
+	sigaction(SIGBUS, &sa, NULL);
+	ASSERT_EQ(0, arm(l, LAB_MISSING));
+	EXPECT_DONE(l->uffd, POISON, page_at(l, 4), NULL, 2 * l->m.page);
+	EXPECT_EQ(SIGBUS, lab_access(last, false, &v, &code));
+	EXPECT_EQ(BUS_MCEERR_AR, code);
+	EXPECT_EQ(__builtin_ctzl(l->m.page),
+		  __atomic_load_n(&poison_lsb, __ATOMIC_RELAXED));
+	EXPECT_FAILED(-EEXIST, l->uffd, POISON, page_at(l, 4), NULL,
+		      l->m.page);
+	EXPECT_NO_MSG(l);
+	EXPECT_POOL(l, before);
+	/* COPY replaces it, DONTNEED removes it. */
+	EXPECT_DONE(l->uffd, COPY, page_at(l, 4), src_at(l, 4), l->m.page);
+	EXPECT_ACCESS(last, false, src_at(l, 4)[l->m.page - 1]);
+	EXPECT_POOL(l, taken(l, before, 1, 1));
+	ASSERT_EQ(0, madvise(page_at(l, 5), l->m.page, MADV_DONTNEED));
+	ASSERT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
+	EXPECT_ACCESS(page_at(l, 5), false, 0);
+}
+
+/* COPY drops its locks to read the source: what may happen meanwhile */
+
+TEST_F(pool, unmapped_meanwhile)
+{
+	struct lab *l = &self->l;
+	static struct copier c;
+
+	ASSERT_EQ(0, arm(l, LAB_MISSING));
+	ASSERT_EQ(0, copier_start(&c, l));
+	ASSERT_EQ(0, munmap(l->m.area, l->m.len));
+	EXPECT_COPIED(&c, -ENOENT);
+}
+
+TEST_F(pool, truncated_meanwhile)
+{
+	struct lab *l = &self->l;
+	static struct copier c;
+
+	ASSERT_EQ(0, arm(l, LAB_MISSING));
+	ASSERT_EQ(0, copier_start(&c, l));
+	ASSERT_EQ(0, ftruncate(l->m.fd, 2 * l->m.page));
+	EXPECT_COPIED(&c, lab_is_shared(&l->m) ? -EFAULT : 0);
+	EXPECT_EQ(!c.ret, lab_pm(page_at(l, 2), LAB_PM_PRESENT));
+}
+
+/* Nothing is there to be punched but the reservation. */
+TEST_F(pool, punched_meanwhile)
+{
+	struct lab *l = &self->l;
+	static struct copier c;
+
+	ASSERT_EQ(0, arm(l, LAB_MISSING));
+	ASSERT_EQ(0, copier_start(&c, l));
+	ASSERT_EQ(0, punch(l, 2, 1));
+	EXPECT_COPIED(&c, 0);
+	EXPECT_TRUE(same_at(l, page_at(l, 2), 2));
+}
+
+TEST_F(pool, written_meanwhile)
+{
+	struct lab *l = &self->l;
+	static struct copier c;
+	struct lab_pool before;
+
+	ASSERT_EQ(0, arm(l, LAB_MISSING));
+	before = pool(l);
+	ASSERT_EQ(0, copier_start(&c, l));
+	memcpy(alias_at(l, 2), src_at(l, 5), l->m.page);
+	EXPECT_COPIED(&c, lab_is_shared(&l->m) ? -EEXIST : 0);
+	EXPECT_TRUE(same_at(l, page_at(l, 2), lab_is_shared(&l->m) ? 5 : 2));
+	EXPECT_TRUE(same_at(l, alias_at(l, 2), 5));
+	EXPECT_POOL(l, lab_is_shared(&l->m) ? taken(l, before, 1, 1) :
+					      taken(l, before, 2, 2));
+}
+
+TEST_F(pool, poisoned_meanwhile)
+{
+	struct lab *l = &self->l;
+	static struct copier c;
+
+	ASSERT_EQ(0, arm(l, LAB_MISSING));
+	ASSERT_EQ(0, copier_start(&c, l));
+	EXPECT_DONE(l->uffd, POISON, page_at(l, 2), NULL, l->m.page);
+	EXPECT_COPIED(&c, 0);
+	EXPECT_TRUE(same_at(l, page_at(l, 2), 2));
+}
+
+TEST_F(pool, source_gone_meanwhile)
+{
+	struct lab *l = &self->l;
+	struct lab_pool before;
+	static struct copier c;
+
+	ASSERT_EQ(0, arm(l, LAB_MISSING));
+	before = pool(l);
+	ASSERT_EQ(0, copier_start(&c, l));
+	ASSERT_EQ(0, munmap(c.from, l->m.len));
+	ASSERT_EQ(0, lab_wake(c.from_uffd, c.from, l->m.len));
+	ASSERT_EQ(0, lab_join(c.thread, LAB_DEADLINE_MS));
+	EXPECT_EQ(-EFAULT, c.ret);
+	EXPECT_EQ(-EFAULT, c.done);
+	EXPECT_POOL(l, before);
+}
+
+/*
+ * Protection was asked for when the mapping was armed with it. Linux 6.12 does
+ * not look again and protects the page; EINVAL as for other memory, or EAGAIN,
+ * is as good.
+ */
+TEST_F(pool, wp_gone_meanwhile)
+{
+	struct lab *l = &self->l;
+	static struct copier c = { .mode = UFFDIO_COPY_MODE_WP };
+	struct lab_pool before;
+
+	ASSERT_EQ(0, arm(l, LAB_MISSING | LAB_WP));
+	before = pool(l);
+	ASSERT_EQ(0, copier_start(&c, l));
+	ASSERT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
+	ASSERT_EQ(0, arm(l, LAB_MISSING));
+	ASSERT_EQ(0, copier_end(&c));
+	EXPECT_TRUE(!c.ret || c.ret == -EINVAL || c.ret == -EAGAIN);
+	EXPECT_EQ(!c.ret, lab_pm(page_at(l, 2), LAB_PM_PRESENT));
+	EXPECT_POOL(l, c.ret ? before : taken(l, before, 1, 1));
+}
+
+/*
+ * Memory policy, on a machine with two nodes: the page that COPY fills comes
+ * from where the mapping's policy says, and not from where the task runs.
+ */
+
+HUGETLB_FIXTURE(policy);
+LAB_HUGETLB_VARIANTS(policy);
+
+static long node_free(int node)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path),
+		 "/sys/devices/system/node/node%d/hugepages/hugepages-2048kB/free_hugepages",
+		 node);
+	return lab_number(path, "");
+}
+
+static int bind_to(const struct lab *l, unsigned int i, int node)
+{
+	unsigned long mask = 1UL << node;
+
+	return syscall(__NR_mbind, page_at(l, i), l->m.page, MPOL_BIND, &mask,
+		       8 * sizeof(mask), 0) ? -errno : 0;
+}
+
+TEST_F(policy, bind)
+{
+	struct lab *l = &self->l;
+	unsigned int i;
+
+	ASSERT_EQ(0, arm(l, LAB_MISSING));
+	for (i = 0; i < PAGES; i++) {
+		int node = i % 2;
+		long here = node_free(node), there = node_free(!node);
+
+		ASSERT_LT(0, here);
+		ASSERT_LT(0, there);
+		ASSERT_EQ(0, bind_to(l, i, node));
+		/* By turns with the locks dropped in between */
+		if (i & 2) {
+			ASSERT_EQ(0, madvise(src_at(l, i), l->m.page,
+					     MADV_DONTNEED));
+		}
+		EXPECT_DONE(l->uffd, COPY, page_at(l, i), src_at(l, i),
+			    l->m.page);
+		EXPECT_EQ(here - 1, node_free(node));
+		EXPECT_EQ(there, node_free(!node));
+		EXPECT_TRUE(same_at(l, page_at(l, i), i));
+	}
+}
+
+/* Without reservation: what is free may be taken, by whoever is first. */
+
+static const struct lab_type lab_noreserve_shared = {
+	"noreserve_shared", LAB_HUGETLB_SHARED, lab_file_hugetlb,
+	MAP_NORESERVE, NULL, LAB_HUGE };
+static const struct lab_type lab_noreserve_private = {
+	"noreserve_private", LAB_HUGETLB_PRIVATE, lab_file_hugetlb,
+	MAP_NORESERVE, NULL, LAB_HUGE };
+
+HUGETLB_FIXTURE(noreserve);
+LAB_VARIANT(noreserve, noreserve_shared);
+LAB_VARIANT(noreserve, noreserve_private);
+
+TEST_F(noreserve, copy_takes_what_is_free)
+{
+	struct lab *l = &self->l;
+	struct lab_pool before = pool(l);
+
+	EXPECT_EQ(self->start.reserved, before.reserved);
+	ASSERT_EQ(0, arm(l, LAB_MISSING));
+	EXPECT_DONE(l->uffd, COPY, l->m.area, l->src, 2 * l->m.page);
+	EXPECT_POOL(l, taken(l, before, 2, 0));
+	ASSERT_EQ(0, punch(l, 0, 1));
+	EXPECT_POOL(l, taken(l, before, 1, 0));
+	ASSERT_EQ(0, punch(l, 1, 1));
+	EXPECT_POOL(l, before);
+}
+
+TEST_F(noreserve, errors)
+{
+	struct lab *l = &self->l;
+	size_t page = l->m.page;
+
+	ASSERT_EQ(0, arm(l, all_modes(&l->m)));
+	EXPECT_DONE(l->uffd, COPY, page_at(l, 0), l->src, page);
+	EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EEXIST, l->uffd, COPY,
+					   page_at(l, 0), l->src, page));
+	EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EFAULT, l->uffd, CONTINUE,
+					   page_at(l, 1), NULL, page));
+	ASSERT_EQ(0, mprotect(src_at(l, 2), page, PROT_NONE));
+	EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EFAULT, l->uffd, COPY,
+					   page_at(l, 1), src_at(l, 2), page));
+	ASSERT_EQ(0, ftruncate(l->m.fd, 4 * page));
+	if (lab_is_shared(&l->m)) {
+		EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EFAULT, l->uffd, COPY,
+						   page_at(l, 4), l->src,
+						   page));
+	}
+}
+
+/* All of the pool is promised to somebody else. */
+TEST_F(noreserve, pool_is_empty)
+{
+	struct lab *l = &self->l;
+	size_t page = l->m.page;
+	struct lab_pool before;
+	int code = 0;
+	char v;
+
+	ASSERT_EQ(0, arm(l, LAB_MISSING));
+	ASSERT_EQ(0, hog(l, 1));
+	before = pool(l);
+	EXPECT_PARTIAL(page, l->uffd, COPY, page_at(l, 0), l->src, 3 * page);
+	EXPECT_POOL(l, taken(l, before, 1, 0));
+	before = pool(l);
+	EXPECT_FAILED(-ENOMEM, l->uffd, COPY, page_at(l, 1), l->src,
+		      page);
+	/* Nobody has read the source by then. */
+	EXPECT_FAILED(-ENOMEM, l->uffd, COPY, page_at(l, 1), NULL,
+		      page);
+	EXPECT_FAILED(-EEXIST, l->uffd, COPY, page_at(l, 0), NULL,
+		      page);
+	EXPECT_FAILED(-EFAULT, l->uffd, CONTINUE, page_at(l, 1), NULL,
+		      page);
+	EXPECT_DONE(l->uffd, POISON, page_at(l, 2), NULL, page);
+	EXPECT_POOL(l, before);
+	/* The kernel has no page either. */
+	ASSERT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
+	EXPECT_EQ(SIGBUS, lab_access(page_at(l, 1), false, &v, &code));
+	EXPECT_EQ(BUS_ADRERR, code);
+}
+
+/* The page that was there is gone when COPY comes back for it. */
+TEST_F(noreserve, pool_emptied_meanwhile)
+{
+	struct lab *l = &self->l;
+	static struct copier c;
+
+	ASSERT_EQ(0, arm(l, LAB_MISSING));
+	ASSERT_EQ(0, copier_start(&c, l));
+	ASSERT_EQ(0, hog(l, 0));
+	EXPECT_COPIED(&c, -ENOMEM);
+	EXPECT_FALSE(lab_pm(page_at(l, 2), LAB_PM_PRESENT));
+}
+
+/* Pages beyond the pool are made for a COPY, and unmade if it fails. */
+TEST_F(noreserve, surplus)
+{
+	static const char dir[] =
+		"/sys/kernel/mm/hugepages/hugepages-2048kB";
+	struct lab *l = &self->l;
+	struct lab_pool before, more;
+
+	ASSERT_EQ(0, arm(l, LAB_MISSING));
+	ASSERT_EQ(0, hog(l, 0));
+	ASSERT_EQ(0, lab_write(dir, "nr_overcommit_hugepages", "1"));
+	before = pool(l);
+	ASSERT_EQ(0, mprotect(src_at(l, 1), l->m.page, PROT_NONE));
+	EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EFAULT, l->uffd, COPY,
+					   page_at(l, 1), src_at(l, 1),
+					   l->m.page));
+	EXPECT_PARTIAL(l->m.page, l->uffd, COPY, page_at(l, 2), src_at(l, 2),
+		       2 * l->m.page);
+	more = taken(l, before, 1, 0);
+	more.free++;
+	more.total++;
+	more.surplus++;
+	EXPECT_POOL(l, more);
+	EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-ENOMEM, l->uffd, COPY,
+					   page_at(l, 3), src_at(l, 3),
+					   l->m.page));
+	ASSERT_EQ(0, punch(l, 2, 1));
+	EXPECT_POOL(l, before);
+	EXPECT_EQ(0, lab_write(dir, "nr_overcommit_hugepages", "0"));
+}
+
+/*
+ * A page that the hardware (here: madvise) declared bad. It needs the module
+ * hwpoison-inject to give it back to the pool.
+ */
+
+HUGETLB_FIXTURE(hwpoison);
+LAB_HUGETLB_VARIANTS(hwpoison);
+
+static void hwpoison_told(int sig)
+{
+	(void)sig;
+}
+
+/* The page stays in the file, and is mapped no more. */
+TEST_F(hwpoison, of_the_file)
+{
+	struct lab *l = &self->l;
+	char pfn[24];
+
+	write_file(l, 3, 1);
+	snprintf(pfn, sizeof(pfn), "0x%llx",
+		 lab_pagemap(alias_at(l, 3)) & ((1ULL << 55) - 1));
+	ASSERT_EQ(0, arm(l, all_modes(&l->m)));
+	/* This process is told, since it maps the page; it may not ignore it. */
+	signal(SIGBUS, hwpoison_told);
+	ASSERT_EQ(0, madvise(alias_at(l, 3), LAB_PAGE, MADV_HWPOISON));
+	EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EIO, l->uffd, CONTINUE,
+					   page_at(l, 3), NULL, l->m.page));
+	if (lab_is_shared(&l->m)) {
+		EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EEXIST, l->uffd, COPY,
+						   page_at(l, 3), l->src,
+						   l->m.page));
+	}
+	ASSERT_EQ(0, ftruncate(l->m.fd, 0));
+	EXPECT_EQ(0, lab_write("/sys/kernel/debug/hwpoison", "unpoison-pfn",
+			       pfn));
+}
+
+/* A private mapping of a file that has pages */
+
+HUGETLB_FIXTURE(private);
+LAB_HUGETLB_PRIVATE_VARIANTS(private);
+
+TEST_F(private, file_page_is_not_missing)
+{
+	struct lab *l = &self->l;
+	struct lab_pool before;
+
+	write_file(l, 0, 2);
+	ASSERT_EQ(0, arm(l, LAB_MISSING));
+	before = pool(l);
+	EXPECT_ACCESS(page_at(l, 0), false, src_at(l, 0)[0]);
+	EXPECT_POOL(l, before);
+	EXPECT_ACCESS(page_at(l, 0), true, 7);
+	EXPECT_POOL(l, taken(l, before, 1, 1));
+	EXPECT_ACCESS(page_at(l, 1), true, 7);
+	EXPECT_POOL(l, taken(l, before, 2, 2));
+	EXPECT_NO_MSG(l);
+	EXPECT_TRUE(same_at(l, alias_at(l, 0), 0));
+}
+
+/* CONTINUE maps it read-only; a write makes a copy from the reservation. */
+TEST_F(private, continue_then_write)
+{
+	struct lab *l = &self->l;
+	struct lab_pool before;
+
+	write_file(l, 0, 1);
+	ASSERT_EQ(0, arm(l, LAB_MINOR));
+	ASSERT_EQ(0, hog(l, 0));
+	before = pool(l);
+	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 0), NULL, l->m.page);
+	EXPECT_POOL(l, before);
+	EXPECT_ACCESS(page_at(l, 0), true, 7);
+	EXPECT_NO_MSG(l);
+	EXPECT_POOL(l, taken(l, before, 1, 1));
+	EXPECT_TRUE(same_at(l, alias_at(l, 0), 0));
+	/* A punch takes the private copy along, as it always has. */
+	ASSERT_EQ(0, punch(l, 0, 1));
+	EXPECT_FALSE(lab_pm(page_at(l, 0), LAB_PM_PRESENT));
+}
+
+TEST_HARNESS_MAIN
