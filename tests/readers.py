@@ -107,6 +107,10 @@ def same_tests(stock, patched):
     return ["\n".join(lines)]
 
 
+# Kinds that joined, and the kind that they answer like: the memory beneath.
+JOINED = {"sysv": "memfd_shared", "sysv_rdonly": "memfd_rdonly"}
+
+
 def same_table(stock, patched):
     """Registration answers as before; droppable memory refuses all modes."""
     columns, before = _rows(stock)
@@ -115,7 +119,14 @@ def same_table(stock, patched):
               else "fail", "the columns differ")]
     for kind in sorted(before.keys() | after.keys()):
         old, new = before.get(kind, []), after.get(kind, [])
-        if "droppable" in kind.lower() and new:
+        if kind in JOINED:
+            like = before.get(JOINED[kind], [])
+            wrong = sorted({row.split("\t", 1)[1] for row in like} ^
+                           {row.split("\t", 1)[1] for row in new})
+            cases.append((f"{kind}: as {JOINED[kind]} on stock",
+                          "fail" if wrong or not like else "pass",
+                          "; ".join(wrong)))
+        elif "droppable" in kind.lower() and new:
             answer = columns.index("errno")
             wrong = [row for row in new if row.split("\t")[answer] == "0"]
             cases.append((f"{kind}: refused", "fail" if wrong else "pass",

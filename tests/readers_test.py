@@ -25,11 +25,13 @@ bounces: 0, mode: poll, userfaults: 10 missing
 """
 
 
-def table(droppable="22", anon="0", rows=14):
+def table(droppable="22", anon="0", sysv="0", rows=14):
     """A registration table of 16 kinds."""
     text = "kind\tmodes\tasync\terrno\tioctls\n"
-    for kind in ["droppable", "anon"] + [f"kind{i}" for i in range(14)]:
-        errno = {"droppable": droppable, "anon": anon}.get(kind, "0")
+    for kind in ["droppable", "anon", "sysv", "memfd_shared"] + \
+            [f"kind{i}" for i in range(12)]:
+        errno = {"droppable": droppable, "anon": anon,
+                 "sysv": sysv}.get(kind, "0")
         for row in range(rows):
             text += f"{kind}\tm{row % 7}\t{row // 7}\t{errno}\tff\n"
     return text
@@ -58,6 +60,8 @@ CASES = [
     ("same-table", [table("0"), table("0")], (16, 1, 0)),
     ("same-table", [table("0"), table(anon="22")], (16, 1, 0)),
     ("same-table", [table("0"), ""], (0, 17, 0)),
+    ("same-table", [table("0", sysv="22"), table()], (17, 0, 0)),
+    ("same-table", [table("0", sysv="22"), table(sysv="22")], (16, 1, 0)),
     ("same-tests", [UNIT, UNIT], (1, 0, 0)),
     ("same-tests", [UNIT, UNIT.replace("done", "skipped [reason: x]", 1)],
      (0, 1, 0)),
