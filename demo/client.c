@@ -49,8 +49,11 @@ static int set_up(const struct memory *memory, const struct mode *mode,
 		if (fds[1] < 0)
 			return fail(&hello->failure, "open");
 	}
-	mem = mmap(NULL, hello->len, PROT_READ | PROT_WRITE, memory->flags,
-		   fds[1], 0);
+	if (memory->attach)
+		mem = memory->attach(hello->len);
+	else
+		mem = mmap(NULL, hello->len, PROT_READ | PROT_WRITE,
+			   memory->flags, fds[1], 0);
 	if (mem == MAP_FAILED)
 		return fail(&hello->failure, "mmap");
 	hello->start = (uintptr_t)mem;

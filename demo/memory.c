@@ -9,6 +9,7 @@
 #include <linux/memfd.h>
 #include <linux/mman.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <unistd.h>
 
 #include "serve.h"
@@ -48,18 +49,44 @@ static int open_hugetlb(size_t len)
 				   MFD_HUGE_2MB), len);
 }
 
+/* A System V segment, which is gone with its last user. */
+static void *attach_segment(size_t len, int flags)
+{
+	int id = shmget(IPC_PRIVATE, len, IPC_CREAT | 0600 | flags);
+	void *mem;
+
+	if (id < 0)
+		return MAP_FAILED;
+	mem = shmat(id, NULL, 0);
+	shmctl(id, IPC_RMID, NULL);
+	return mem;
+}
+
+static void *attach_sysv(size_t len)
+{
+	return attach_segment(len, 0);
+}
+
+static void *attach_sysv_hugetlb(size_t len)
+{
+	return attach_segment(len, SHM_HUGETLB | MAP_HUGE_2MB /* the same bits */);
+}
+
 #define NO_MINOR	(1 << MISSING | 1 << MISSING_WP)
 #define ALL		(NO_MINOR | 1 << MINOR)
 
 const struct memory memories[] = {
-	{ "anonymous", PAGE_4K, NULL, MAP_PRIVATE | MAP_ANONYMOUS, NO_MINOR },
-	{ "anon shared", PAGE_4K, NULL, MAP_SHARED | MAP_ANONYMOUS, NO_MINOR },
-	{ "memfd", PAGE_4K, open_memfd, MAP_SHARED, ALL },
-	{ "memfd private", PAGE_4K, open_memfd, MAP_PRIVATE, ALL },
-	{ "tmpfs file", PAGE_4K, open_tmpfs, MAP_SHARED, ALL },
-	{ "hugetlb memfd", PAGE_2M, open_hugetlb, MAP_SHARED, ALL },
+	{ "anonymous", PAGE_4K, NULL, MAP_PRIVATE | MAP_ANONYMOUS, NO_MINOR, NULL },
+	{ "anon shared", PAGE_4K, NULL, MAP_SHARED | MAP_ANONYMOUS, NO_MINOR, NULL },
+	{ "memfd", PAGE_4K, open_memfd, MAP_SHARED, ALL, NULL },
+	{ "memfd private", PAGE_4K, open_memfd, MAP_PRIVATE, ALL, NULL },
+	{ "tmpfs file", PAGE_4K, open_tmpfs, MAP_SHARED, ALL, NULL },
+	{ "SysV segment", PAGE_4K, NULL, 0, NO_MINOR, attach_sysv },
+	{ "hugetlb memfd", PAGE_2M, open_hugetlb, MAP_SHARED, ALL, NULL },
+	{ "hugetlb private", PAGE_2M, open_hugetlb, MAP_PRIVATE, ALL, NULL },
 	{ "MAP_HUGETLB", PAGE_2M, NULL,
-	  MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_HUGE_2MB, NO_MINOR },
+	  MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_HUGE_2MB, NO_MINOR, NULL },
+	{ "SysV SHM_HUGETLB", PAGE_2M, NULL, 0, NO_MINOR, attach_sysv_hugetlb },
 };
 
 const size_t nr_memories = sizeof(memories) / sizeof(memories[0]);

@@ -139,7 +139,7 @@ static void print_row(const struct served *s, const char *verdict)
 	size_t granule = s->memory->granule;
 	bool mega = granule >= 1 << 20;
 
-	printf("%-13s  %-10s  %-43s  %3zu%c %6zu %7lu  %s\n",
+	printf("%-16s  %-10s  %-43s  %3zu%c %6zu %7lu  %s\n",
 	       s->memory->name, s->mode->name, decode(s->ioctls),
 	       granule >> (mega ? 20 : 10), mega ? 'M' : 'K',
 	       (size_t)s->len / granule, s->missing + s->minor + s->wp, verdict);
@@ -178,7 +178,7 @@ int main(int argc, char **argv)
 
 	printf("booted  Linux %s; every page is touched in random order, seed %#x\n\n",
 	       uts.release, seed);
-	printf("%-13s  %-10s  %-43s  %4s %6s %7s  %s\n", "memory", "modes",
+	printf("%-16s  %-10s  %-43s  %4s %6s %7s  %s\n", "memory", "modes",
 	       "ioctls, as the kernel answered", "page", "pages", "faults",
 	       "content");
 	for (size_t i = 0; i < nr_memories; i++) {

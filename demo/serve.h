@@ -45,6 +45,7 @@ struct memory {
 	int (*open)(size_t len);	/* its file, -1 and errno on failure; or NULL */
 	int flags;			/* of the client's mmap() */
 	unsigned int modes;		/* those that apply: bits 1 << MISSING ... */
+	void *(*attach)(size_t len);	/* instead of mmap(), and like it; or NULL */
 };
 
 extern const struct memory memories[];
