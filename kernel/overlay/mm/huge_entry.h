@@ -34,7 +34,7 @@ struct huge_entry {
 	struct vm_area_struct *vma;
 	unsigned long addr;
 	pte_t *pte;
-	struct mutex *mutex;
+	struct mutex *mutex;	/* of faults */
 };
 
 /* Does a mapping have entries of this kind? */

@@ -167,7 +167,7 @@ int huge_entry_poison(struct huge_entry *entry)
 {
 	struct vm_area_struct *vma = entry->vma;
 	int err = -EEXIST;
-	spinlock_t *ptl;
+	spinlock_t *ptl;	/* of the page table */
 
 	ptl = huge_pte_lock(hstate_vma(vma), vma->vm_mm, entry->pte);
 	if (huge_pte_none(huge_ptep_get(vma->vm_mm, entry->addr, entry->pte))) {
@@ -194,7 +194,7 @@ int huge_entry_map(struct huge_entry *entry, struct folio *folio,
 	struct vm_area_struct *vma = entry->vma;
 	struct hstate *h = hstate_vma(vma);
 	bool writable = vma->vm_flags & VM_WRITE;
-	spinlock_t *ptl;
+	spinlock_t *ptl;	/* of the page table */
 	int err = 0;
 	pte_t pte;
 
@@ -217,7 +217,8 @@ int huge_entry_map(struct huge_entry *entry, struct folio *folio,
 		hugetlb_add_new_anon_rmap(folio, vma, entry->addr);
 
 	/* Dirty, as the content is nowhere else; young, as somebody waits. */
-	pte = huge_pte_mkdirty(make_huge_pte(vma, folio_page(folio, 0), writable));
+	pte = hugetlb_make_pte(vma, folio_page(folio, 0), writable);
+	pte = huge_pte_mkdirty(pte);
 	if (flags & MFILL_ATOMIC_WP)
 		pte = huge_pte_mkuffd_wp(pte);
 	huge_entry_set(entry, pte);
