@@ -376,6 +376,46 @@ static void uffd_test_poisoned(struct kunit *test)
 	ClearPageHWPoison(folio_page(t->folio, 0));
 }
 
+/* A poisoned page of a large folio is its own, not that of the others. */
+static void uffd_test_poisoned_in_large(struct kunit *test)
+{
+	struct uffd_test *t = test->priv;
+	struct folio *small = t->folio, *large;
+	struct uffd_request req;
+
+	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE) ||
+	    !IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
+		kunit_skip(test, "needs memory failure and large folios");
+
+	large = folio_alloc(GFP_KERNEL, 2);
+	KUNIT_ASSERT_NOT_NULL(test, large);
+	large->mapping = &t->mapping;
+	large->index = 4;
+	folio_mark_uptodate(large);
+	SetPageHWPoison(folio_page(large, 1));
+	folio_set_has_hwpoisoned(large);
+	t->folio = large;
+
+	uffd_init_resolve(&req, &t->vma, 4, 4, NULL);
+	KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req), 0);
+	KUNIT_EXPECT_EQ(test, req.resolve.nr_pages, 1);
+	uffd_release(large);
+
+	uffd_init_resolve(&req, &t->vma, 5, 3, NULL);
+	KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req), -EIO);
+
+	uffd_init_resolve(&req, &t->vma, 7, 1, NULL);
+	KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req), 0);
+	KUNIT_EXPECT_EQ(test, req.resolve.nr_pages, 1);
+	uffd_release(large);
+
+	ClearPageHWPoison(folio_page(large, 1));
+	folio_clear_has_hwpoisoned(large);
+	large->mapping = NULL;
+	folio_put(large);
+	t->folio = small;
+}
+
 static void uffd_test_errno(struct kunit *test)
 {
 	struct uffd_test *t = test->priv;
@@ -500,6 +540,7 @@ static struct kunit_case uffd_test_cases[] = {
 	KUNIT_CASE(uffd_test_resolve),
 	KUNIT_CASE(uffd_test_cut_off),
 	KUNIT_CASE(uffd_test_poisoned),
+	KUNIT_CASE(uffd_test_poisoned_in_large),
 	KUNIT_CASE(uffd_test_errno),
 	KUNIT_CASE(uffd_test_present),
 	KUNIT_CASE(uffd_test_undo),

@@ -137,8 +137,8 @@ int uffd_cut_off(uffd_handler_t handler, struct uffd_request *req,
 		struct folio *folio = folios->folios[good];
 		const pgoff_t first = index;
 
-		while (!PageHWPoison(folio_file_page(folio, index)) &&
-		       index + 1 < folio_next_index(folio))
+		while (index < folio_next_index(folio) &&
+		       !PageHWPoison(folio_file_page(folio, index)))
 			index++;
 		if (index > first)
 			good++;
