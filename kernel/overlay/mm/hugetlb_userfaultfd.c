@@ -13,8 +13,8 @@
 #include <linux/swapops.h>
 #include <linux/userfaultfd_request.h>
 
-#include "huge_entry.h"
 #include "internal.h"
+#include "userfaultfd_internal.h"
 
 /*
  * Requests
@@ -29,12 +29,6 @@ static int hugetlb_uffd_present(struct uffd_present *present)
 		return -ENOENT;
 	folio_put(folio);
 	return 0;
-}
-
-static unsigned long hugetlb_uffd_address(struct vm_area_struct *vma,
-					  pgoff_t index)
-{
-	return vma->vm_start + ((index - vma->vm_pgoff) << PAGE_SHIFT);
 }
 
 /* Put a new page into the file, unless that has become too short for it. */
@@ -58,7 +52,7 @@ static int hugetlb_uffd_create(struct uffd_request *req)
 {
 	struct uffd_resolve *resolve = &req->resolve;
 	struct vm_area_struct *vma = req->vma;
-	unsigned long addr = hugetlb_uffd_address(vma, resolve->index);
+	unsigned long addr = uffd_address(vma, resolve->index);
 	const bool shared = vma->vm_flags & VM_SHARED;
 	struct hstate *h = hstate_vma(vma);
 	struct folio *folio;
@@ -111,8 +105,7 @@ static int hugetlb_uffd_undo(struct uffd_request *req)
 
 	if (!folio->mapping)
 		restore_reserve_on_error(hstate_vma(vma), vma,
-					 hugetlb_uffd_address(vma, folio->index),
-					 folio);
+					 uffd_address(vma, folio->index), folio);
 	return 0;
 }
 

@@ -121,24 +121,14 @@ bool userfaultfd_must_wait(struct vm_fault *vmf, unsigned long reason)
 	pmd_t *pmd, pmdval;
 	bool wait = true;
 	pte_t *pte, ptent;
-	pgd_t *pgd;
-	p4d_t *p4d;
-	pud_t *pud;
 
 	assert_fault_locked(vmf);
 	if (vma_has_huge_entries(vmf->vma))
 		return huge_entry_must_wait(vmf, reason);
 
-	pgd = pgd_offset(vmf->vma->vm_mm, addr);
-	if (!pgd_present(*pgd))
+	pmd = mm_find_pmd(vmf->vma->vm_mm, addr);
+	if (!pmd)
 		return true;
-	p4d = p4d_offset(pgd, addr);
-	if (!p4d_present(*p4d))
-		return true;
-	pud = pud_offset(p4d, addr);
-	if (!pud_present(*pud))
-		return true;
-	pmd = pmd_offset(pud, addr);
 
 	/* The page table may come and go while we look. */
 	do {
