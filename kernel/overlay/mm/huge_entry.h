@@ -26,12 +26,14 @@
 /**
  * struct huge_entry - an entry and what has to be unlocked after its use
  * @vma: the mapping.
+ * @h: the size of its pages.
  * @addr: the address that it maps, a multiple of the mapping's page size.
  * @pte: the entry.
  * @mutex: the fault mutex.
  */
 struct huge_entry {
 	struct vm_area_struct *vma;
+	struct hstate *h;
 	unsigned long addr;
 	pte_t *pte;
 	struct mutex *mutex;	/* of faults */
@@ -78,16 +80,21 @@ static inline int huge_entry_begin(struct huge_entry *entry,
 				   unsigned long addr, unsigned long size)
 {
 	struct address_space *mapping = vma->vm_file->f_mapping;
-	u32 hash = hugetlb_fault_mutex_hash(mapping,
-					    hugetlb_linear_page_index(vma, addr));
+	struct hstate *h = hstate_vma(vma);
+	pgoff_t index = linear_page_index(vma, addr) >> huge_page_order(h);
+	u32 hash = hugetlb_fault_mutex_hash(mapping, index);
 
 	entry->vma = vma;
+	entry->h = h;
 	entry->addr = addr;
 	entry->mutex = &hugetlb_fault_mutex_table[hash];
 	mutex_lock(entry->mutex);
 	hugetlb_vma_lock_read(vma);
 
-	entry->pte = huge_pte_alloc(vma->vm_mm, vma, addr, size);
+	/* One that is there need not be made, which could share its table. */
+	entry->pte = hugetlb_walk(vma, addr, size);
+	if (unlikely(!entry->pte))
+		entry->pte = huge_pte_alloc(vma->vm_mm, vma, addr, size);
 	if (likely(entry->pte))
 		return 0;
 	huge_entry_end(entry);

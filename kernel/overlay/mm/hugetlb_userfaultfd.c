@@ -88,11 +88,19 @@ give_back:
 
 static int hugetlb_uffd_find(struct uffd_resolve *resolve)
 {
+	struct address_space *mapping = resolve->inode->i_mapping;
 	struct folio *folio;
 
-	folio = filemap_lock_folio(resolve->inode->i_mapping, resolve->index);
-	if (IS_ERR(folio))
-		return -ENOENT;
+	for (;;) {
+		folio = filemap_get_entry(mapping, resolve->index);
+		if (unlikely(!folio))
+			return -ENOENT;
+		folio_lock(folio);
+		if (likely(folio->mapping == mapping))
+			break;
+		/* Migrated, or taken away as poisoned: look again. */
+		uffd_release(folio);
+	}
 	folio_batch_add(&resolve->folios, folio);
 	return 0;
 }
@@ -145,7 +153,7 @@ int hugetlb_userfaultfd_request(struct uffd_request *req)
 static void huge_entry_set(struct huge_entry *entry, pte_t pte)
 {
 	set_huge_pte_at(entry->vma->vm_mm, entry->addr, entry->pte, pte,
-			huge_entry_size(entry->vma));
+			huge_page_size(entry->h));
 	/* Nothing to flush: there was no entry before. */
 	update_mmu_cache(entry->vma, entry->addr, entry->pte);
 }
@@ -162,7 +170,7 @@ int huge_entry_poison(struct huge_entry *entry)
 	int err = -EEXIST;
 	spinlock_t *ptl;	/* of the page table */
 
-	ptl = huge_pte_lock(hstate_vma(vma), vma->vm_mm, entry->pte);
+	ptl = huge_pte_lock(entry->h, vma->vm_mm, entry->pte);
 	if (huge_pte_none(huge_ptep_get(vma->vm_mm, entry->addr, entry->pte))) {
 		huge_entry_set(entry, make_pte_marker(PTE_MARKER_POISONED));
 		err = 0;
@@ -185,8 +193,8 @@ int huge_entry_map(struct huge_entry *entry, struct folio *folio,
 {
 	const bool found = uffd_flags_mode_is(flags, MFILL_ATOMIC_CONTINUE);
 	struct vm_area_struct *vma = entry->vma;
-	struct hstate *h = hstate_vma(vma);
 	bool writable = vma->vm_flags & VM_WRITE;
+	struct hstate *h = entry->h;
 	spinlock_t *ptl;	/* of the page table */
 	int err = 0;
 	pte_t pte;
@@ -209,9 +217,13 @@ int huge_entry_map(struct huge_entry *entry, struct folio *folio,
 	else
 		hugetlb_add_new_anon_rmap(folio, vma, entry->addr);
 
-	/* Dirty, as the content is nowhere else; young, as somebody waits. */
+	/*
+	 * Dirty, as the content is nowhere else, which a writable entry is
+	 * already; young, as somebody waits.
+	 */
 	pte = hugetlb_make_pte(vma, folio_page(folio, 0), writable);
-	pte = huge_pte_mkdirty(pte);
+	if (!writable)
+		pte = huge_pte_mkdirty(pte);
 	if (flags & MFILL_ATOMIC_WP)
 		pte = huge_pte_mkuffd_wp(pte);
 	huge_entry_set(entry, pte);

@@ -26,8 +26,9 @@
  * Find, or with a @source create, the page of a fault, as ->fault() would: in
  * a folio of whatever size the type likes best.
  */
-static int uffd_fault_resolve(struct vm_fault *vmf, struct uffd_source *source,
-			      vm_fault_t *ret)
+static __always_inline int uffd_fault_resolve(struct vm_fault *vmf,
+					      struct uffd_source *source,
+					      vm_fault_t *ret)
 {
 	struct uffd_request req __uninitialized;
 	int err;
@@ -54,28 +55,25 @@ static int uffd_fault_resolve(struct vm_fault *vmf, struct uffd_source *source,
  */
 vm_fault_t userfaultfd_fault(struct vm_fault *vmf)
 {
-	struct vm_area_struct *vma = vmf->vma;
+	const vm_flags_t both = VM_UFFD_MISSING | VM_UFFD_MINOR;
+	const vm_flags_t armed = vmf->vma->vm_flags & both;
+	const bool make = armed == VM_UFFD_MINOR;
 	struct uffd_source zeroes = {};
 	vm_fault_t ret = 0;
 	int err;
 
-	if (!userfaultfd_minor(vma)) {
-		/* Present memory is mapped. */
-		err = uffd_fault_resolve(vmf, NULL, &ret);
-		if (err == -ENOENT)
-			return handle_userfault(vmf, VM_UFFD_MISSING);
-	} else if (!userfaultfd_missing(vma)) {
-		/* Holes are filled. */
-		err = uffd_fault_resolve(vmf, &zeroes, &ret);
-		if (err == -EEXIST)
-			return handle_userfault(vmf, VM_UFFD_MINOR);
-	} else {
-		err = uffd_present(vma, vmf->pgoff);
-		if (!err)
-			return handle_userfault(vmf, VM_UFFD_MINOR);
-		if (err == -ENOENT)
-			return handle_userfault(vmf, VM_UFFD_MISSING);
+	if (armed == both) {
+		/* A fault of one kind or the other. */
+		err = uffd_present(vmf->vma, vmf->pgoff);
+		if (!err || err == -ENOENT)
+			return handle_userfault(vmf, userfaultfd_reason(vmf->vma, !err));
+		return vmf_error(err);
 	}
+
+	/* Armed with MISSING, present memory is mapped; with MINOR, a hole filled. */
+	err = uffd_fault_resolve(vmf, make ? &zeroes : NULL, &ret);
+	if (err == (make ? -EEXIST : -ENOENT))
+		return handle_userfault(vmf, armed);
 	return err ? vmf_error(err) : ret;
 }
 

@@ -104,6 +104,56 @@ static int uffd_copy_bounce(struct folio *folio, struct folio *bounce)
 	return 0;
 }
 
+/* Zeroes, for a folio that will be found at @addr. */
+static __always_inline void uffd_clear_folio(struct folio *folio,
+					     unsigned long addr)
+{
+	long i, nr = folio_nr_pages(folio);
+
+	for (i = 0; i < nr; i++)
+		clear_user_highpage(folio_page(folio, i), addr + i * PAGE_SIZE);
+}
+
+/* The content of a large folio, or of one whose front was read before. */
+static noinline int uffd_copy_pages(struct uffd_source *source,
+				    struct folio *folio, pgoff_t offset)
+{
+	const char __user *from = source->from + (offset << PAGE_SHIFT);
+	long i = 0, nr = folio_nr_pages(folio);
+
+	if (source->bounce && !offset) {
+		int err = uffd_copy_bounce(folio, source->bounce);
+
+		if (err)
+			return err;
+		i = folio_nr_pages(source->bounce);
+	}
+	for (; i < nr; i++) {
+		if (uffd_read_page(folio_page(folio, i),
+				   from + (i << PAGE_SHIFT), false)) {
+			source->not_resident = true;
+			return -EFAULT;
+		}
+		cond_resched();
+	}
+	return 0;
+}
+
+/* The content that is @offset pages behind the front of the source. */
+static __always_inline int uffd_copy_folio(struct uffd_source *source,
+					   struct folio *folio, pgoff_t offset)
+{
+	if (unlikely(folio_test_large(folio) || source->bounce))
+		return uffd_copy_pages(source, folio, offset);
+
+	if (likely(!uffd_read_page(&folio->page,
+				   source->from + (offset << PAGE_SHIFT),
+				   false)))
+		return 0;
+	source->not_resident = true;
+	return -EFAULT;
+}
+
 /**
  * userfaultfd_fill_folio() - give a new folio its content
  * @req: the UFFD_RESOLVE_MISSING request that the folio is made for.
@@ -121,45 +171,23 @@ static int uffd_copy_bounce(struct folio *folio, struct folio *bounce)
 int userfaultfd_fill_folio(struct uffd_request *req, struct folio *folio,
 			   pgoff_t index)
 {
-	struct uffd_resolve *resolve = &req->resolve;
-	struct uffd_source *source = resolve->source;
-	long i, nr = folio_nr_pages(folio);
-	const char __user *from;
+	struct uffd_source *source = req->resolve.source;
+	int err;
 
 	if (!source->from_user) {
-		unsigned long addr = uffd_address(req->vma, index);
-
-		for (i = 0; i < nr; i++)
-			clear_user_highpage(folio_page(folio, i),
-					    addr + i * PAGE_SIZE);
-		goto done;
-	}
-
-	index -= resolve->index;
-	if (WARN_ON_ONCE(index + nr > resolve->nr_pages))
-		return -EINVAL;
-
-	from = source->from + (index << PAGE_SHIFT);
-	if (unlikely(source->bounce && !index)) {
-		int err = uffd_copy_bounce(folio, source->bounce);
-
-		if (err)
-			return err;
-		i = folio_nr_pages(source->bounce);
+		uffd_clear_folio(folio, uffd_address(req->vma, index));
 	} else {
-		i = 0;
+		index -= req->resolve.index;
+		if (WARN_ON_ONCE(index + folio_nr_pages(folio) >
+				 req->resolve.nr_pages))
+			return -EINVAL;
+
+		err = uffd_copy_folio(source, folio, index);
+		if (unlikely(err))
+			return err;
+		flush_dcache_folio(folio);
 	}
-	for (; i < nr; i++) {
-		if (unlikely(uffd_read_page(folio_page(folio, i),
-					    from + (i << PAGE_SHIFT), false))) {
-			source->not_resident = true;
-			return -EFAULT;
-		}
-		if (i)
-			cond_resched();
-	}
-	flush_dcache_folio(folio);
-done:
+
 	/* The barrier in here puts the content before the entry that maps it. */
 	folio_mark_uptodate(folio);
 	return 0;
@@ -460,6 +488,10 @@ static __always_inline int uffd_fill_resolve(struct uffd_fill *fill,
 	uffd_init_resolve(req, fill->vma,
 			  linear_page_index(fill->vma, fill->addr), nr,
 			  find ? NULL : &fill->source);
+	/* What the core makes itself it need not check. */
+	if (fill->handler == uffd_anon_request)
+		return uffd_anon_resolve(req);
+
 	err = uffd_resolve(fill->handler, req);
 	/* CONTINUE of a hole has always been -EFAULT. */
 	return unlikely(err == -ENOENT) ? -EFAULT : err;
@@ -485,7 +517,8 @@ static void uffd_fill_give_back(struct uffd_fill *fill,
  * Return: 0 if at least one was filled; or an errno, with
  * fill->source.not_resident set if only the source was missing.
  */
-static int uffd_fill_folios(struct uffd_fill *fill, pmd_t *pmd, long nr)
+static __always_inline int uffd_fill_folios(struct uffd_fill *fill, pmd_t *pmd,
+					    long nr)
 {
 	struct uffd_request req __uninitialized;
 	struct folio_batch *folios = &req.resolve.folios;
@@ -505,7 +538,8 @@ static int uffd_fill_folios(struct uffd_fill *fill, pmd_t *pmd, long nr)
 }
 
 /* Fill the page of a huge entry, whose locks are held. */
-static __always_inline int uffd_fill_huge_folio(struct uffd_fill *fill, struct huge_entry *entry)
+static __always_inline int uffd_fill_huge_folio(struct uffd_fill *fill,
+						struct huge_entry *entry)
 {
 	struct uffd_request req __uninitialized;
 	int err;
@@ -523,9 +557,9 @@ static __always_inline int uffd_fill_huge_folio(struct uffd_fill *fill, struct h
 }
 
 /* Fill the next page of a mapping with huge entries. */
-static int uffd_fill_huge(struct uffd_fill *fill)
+static __always_inline int uffd_fill_huge(struct uffd_fill *fill)
 {
-	struct huge_entry entry;
+	struct huge_entry entry __uninitialized;
 	int err;
 
 	err = huge_entry_begin(&entry, fill->vma, fill->addr, fill->size);
@@ -551,6 +585,27 @@ static int uffd_fill_huge(struct uffd_fill *fill)
 	return 0;
 }
 
+/* Between two steps of a fill: let others run, and let the process be killed. */
+static __always_inline int uffd_fill_rest(void)
+{
+	cond_resched();
+	return fatal_signal_pending(current) ? -EINTR : 0;
+}
+
+/* The same walk as uffd_fill_walk(), one huge entry a step. */
+static noinline int uffd_fill_walk_huge(struct uffd_fill *fill)
+{
+	int err;
+
+	do {
+		err = uffd_fill_huge(fill);
+		if (unlikely(err) || fill->addr == fill->end)
+			return err;
+		err = uffd_fill_rest();
+	} while (likely(!err));
+	return err;
+}
+
 /* Is there a zero page for this mapping, that no file has to know of? */
 static bool uffd_fill_zero_page(const struct uffd_fill *fill)
 {
@@ -566,9 +621,6 @@ static __always_inline int uffd_fill_next(struct uffd_fill *fill, bool special,
 	long nr;
 	int err;
 
-	if (unlikely(fill->huge))
-		return uffd_fill_huge(fill);
-
 	err = uffd_fill_pmd(fill->vma->vm_mm, fill->addr, pmdp);
 	if (unlikely(err))
 		return err;
@@ -579,24 +631,26 @@ static __always_inline int uffd_fill_next(struct uffd_fill *fill, bool special,
 }
 
 /* Fill from fill->addr to the end, as far as it goes. */
-static int uffd_fill_walk(struct uffd_fill *fill)
+static __always_inline int uffd_fill_walk(struct uffd_fill *fill)
 {
-	const bool special = uffd_fill_zero_page(fill) ||
-			uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_POISON);
 	pmd_t *pmd = NULL;
+	bool special;
 	int err;
 
-	for (;;) {
+	if (unlikely(fill->huge))
+		return uffd_fill_walk_huge(fill);
+
+	special = uffd_fill_zero_page(fill) ||
+		  uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_POISON);
+	do {
 		err = uffd_fill_next(fill, special, &pmd);
 		if (unlikely(err) || fill->addr == fill->end)
 			return err;
-
-		cond_resched();
-		if (fatal_signal_pending(current))
-			return -EINTR;
 		if (!(fill->addr & ~PMD_MASK))
 			pmd = NULL;
-	}
+		err = uffd_fill_rest();
+	} while (likely(!err));
+	return err;
 }
 
 /*

@@ -47,6 +47,7 @@ typedef int (*uffd_handler_t)(struct uffd_request *req);
 
 /* userfaultfd_request.c */
 int uffd_anon_request(struct uffd_request *req);
+int uffd_anon_resolve(struct uffd_request *req);
 int uffd_unsupported(uffd_handler_t handler, struct uffd_supported *answer,
 		     bool answered);
 int uffd_present(struct vm_area_struct *vma, pgoff_t index);

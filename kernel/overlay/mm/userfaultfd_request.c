@@ -179,20 +179,26 @@ put:
 	return err;
 }
 
-static int uffd_anon_resolve(struct uffd_request *req)
+/**
+ * uffd_anon_resolve() - anonymous memory's answer to UFFD_REQ_FAULT_RESOLVE
+ * @req: the request; for UFFD_RESOLVE_MISSING, as nothing else can be.
+ *
+ * The answer needs no check, and resolve.nr_pages is how far it reaches.
+ *
+ * Return: 0 with at least one folio, or an errno of &struct uffd_resolve.
+ */
+int uffd_anon_resolve(struct uffd_request *req)
 {
 	struct uffd_resolve *resolve = &req->resolve;
 	pgoff_t index = resolve->index, end = index + resolve->nr_pages;
 	int err;
 
-	if (resolve->mode != UFFD_RESOLVE_MISSING)
-		return -EINVAL;
-
 	do {
 		err = uffd_anon_create(req, index++);
 	} while (!err && index < end && folio_batch_space(&resolve->folios));
 
-	return folio_batch_count(&resolve->folios) ? 0 : err;
+	resolve->nr_pages = folio_batch_count(&resolve->folios);
+	return resolve->nr_pages ? 0 : err;
 }
 
 /**
@@ -211,6 +217,9 @@ int uffd_anon_request(struct uffd_request *req)
 		uffd_anon_supported(&req->supported);
 		return 0;
 	case UFFD_REQ_FAULT_RESOLVE:
+		/* What a private mapping has of a file is the file's to find. */
+		if (req->resolve.mode != UFFD_RESOLVE_MISSING)
+			return -EINVAL;
 		return uffd_anon_resolve(req);
 	default:
 		return -EOPNOTSUPP;
