@@ -50,7 +50,7 @@ read_series() {
 	while IFS= read -r path; do
 		case $path in
 		*.patch | *.cocci)
-			printf '%s\n' "${steps[@]}" | grep -qxF "$path" ||
+			grep -qxF "$path" < <(printf '%s\n' "${steps[@]}") ||
 				die "kernel/patches/$path is not named in kernel/patches/series" ;;
 		esac
 	done < <(cd "$patches" && find . -type f -printf '%P\n' | sort)

@@ -77,3 +77,4 @@ int userfaultfd_find_folios(struct uffd_resolve *resolve)
 
 	return err;
 }
+EXPORT_SYMBOL_NS_GPL(userfaultfd_find_folios, USERFAULTFD);
