@@ -7,6 +7,7 @@
 
 top := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST))/..)))
 mm := $(top)/out/tree/tools/testing/selftests/mm
+kvm := $(top)/out/tree/tools/testing/selftests/kvm
 bin := $(top)/out/tests/extra/usr/bin
 lib := $(top)/out/tests/lib
 
@@ -19,11 +20,26 @@ hugetlb := hugepage-mmap hugepage-shm hugepage-mremap map_hugetlb hugetlb-madvis
 # From the overlay.
 ours := $(filter-out $(theirs) $(helpers),$(notdir $(basename $(wildcard $(mm)/uffd-*.c))))
 
+# Of KVM: tests/kvm-tests runs those that are the kernel's. The parts of their
+# library are those of its Makefile.
+kvm_tests := $(notdir $(basename $(wildcard $(kvm)/guest_memfd*.c))) demand_paging_test \
+	set_memory_region_test pre_fault_memory_test
+kvm_x86_tests := private_mem_conversions_test private_mem_kvm_exits_test
+kvm_lib := $(shell sed -nE 's,^LIBKVM(_STRING|_x86_64)? \+= (lib/),\2,p' $(kvm)/Makefile)
+
 CFLAGS := -std=gnu11 -O2 -g -static -pthread -Wall -U_FORTIFY_SOURCE -D_GNU_SOURCE= \
 	-isystem $(top)/out/headers/include -I$(top)/out/tree/tools/testing/selftests
 headers := $(wildcard $(mm)/*.h $(mm)/../kselftest*.h) $(top)/out/headers/include/linux/userfaultfd.h
+# The program runs in the guest, too, where there is no C library.
+KVM_CFLAGS := $(CFLAGS) -DCONFIG_64BIT -march=x86-64-v2 -fno-builtin-memcmp -fno-builtin-memcpy \
+	-fno-builtin-memset -fno-builtin-strnlen -fno-stack-protector -fno-pie -no-pie \
+	-fno-strict-aliasing -I$(top)/out/tree/tools/include -I$(top)/out/tree/tools/arch/x86/include \
+	-I$(kvm)/include -I$(kvm)/include/x86_64
+kvm_headers := $(headers) $(wildcard $(kvm)/include/*.h $(kvm)/include/x86_64/*.h) \
+	$(top)/out/headers/include/linux/kvm.h
 
-all: $(addprefix $(bin)/,$(theirs) $(hugetlb) $(ours) hugetlb-tests)
+all: $(addprefix $(bin)/,$(theirs) $(hugetlb) $(ours) $(kvm_tests) $(kvm_x86_tests) \
+	hugetlb-tests kvm-tests)
 
 # Written to another name first: a stopped build leaves no half program.
 define link
@@ -42,12 +58,22 @@ $(addprefix $(bin)/,$(theirs)): $(bin)/%: $(mm)/%.c $(helpers:%=$(lib)/%.o) $(he
 $(addprefix $(bin)/,$(hugetlb)): $(bin)/%: $(mm)/%.c $(lib)/vm_util.o $(headers)
 	$(link)
 
-$(bin)/hugetlb-tests: $(top)/tests/hugetlb-tests
+$(addprefix $(bin)/,$(kvm_tests)): $(bin)/%: $(kvm)/%.c
+$(addprefix $(bin)/,$(kvm_x86_tests)): $(bin)/%: $(kvm)/x86_64/%.c
+$(addprefix $(bin)/,$(kvm_tests) $(kvm_x86_tests)): CFLAGS = $(KVM_CFLAGS)
+$(addprefix $(bin)/,$(kvm_tests) $(kvm_x86_tests)): $(addprefix $(lib)/kvm/,$(addsuffix .o,$(kvm_lib))) $(kvm_headers)
+	$(link)
+
+$(bin)/hugetlb-tests $(bin)/kvm-tests: $(bin)/%: $(top)/tests/%
 	@mkdir -p $(@D)
 	@cp $< $@
 
 $(lib)/%.o: $(mm)/%.c $(headers)
 	@mkdir -p $(@D)
 	@$(CC) $(CFLAGS) -c -o $@ $<
+
+$(lib)/kvm/%.o: $(kvm)/% $(kvm_headers)
+	@mkdir -p $(@D)
+	@$(CC) $(KVM_CFLAGS) $(if $(findstring string_override,$<),-ffreestanding) -I$(dir $<) -c -o $@ $<
 
 .PHONY: all

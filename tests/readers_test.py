@@ -18,6 +18,10 @@ done
 Testing poison on hugetlb... skipped [reason: no huge pages]
 """
 BROKEN = UNIT + "Testing move on anon... failed [reason: it stayed]\n"
+# What a test of KVM says at its end, by tests/kvm-tests
+KVM = "Testing demand_paging_test -b 4M -s shmem -u MINOR... done\n" \
+    "Testing set_memory_region_test 2... failed with 254: ==== Test " \
+    "Assertion Failure ====\n  lib/kvm_util.c:7: ret == 0\n  done\n"
 COUNT = """\
 nr_pages: 8192, nr_pages_per_cpu: 4096
 bounces: 1, mode: rnd racing poll, userfaults: 10 missing
@@ -45,6 +49,8 @@ CASES = [
     ("unit-tests", [UNIT + "Testing fork on shmem... "], (2, 2, 1)),
     ("unit-tests", [UNIT + SUM.format(3, 0, 0, 3)], (2, 1, 1)),
     ("unit-tests", [""], (0, 2, 0)),
+    ("unit-tests", [KVM + SUM.format(1, 0, 1, 2)], (1, 1, 0)),
+    ("unit-tests", [KVM + "Testing guest_memfd_test... "], (1, 3, 0)),
     ("stress", [COUNT], (1, 0, 0)),
     ("stress", [COUNT[:COUNT.index("bounces: 0")]], (0, 2, 0)),
     ("stress", ["skip: Skipping userfaultfd... not enough hugepages\n"],
