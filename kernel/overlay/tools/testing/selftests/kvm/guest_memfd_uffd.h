@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the guest_memfd_uffd_*.c programs share: a guest with a guest_memfd for
+ * memory, and vCPUs that touch it on order.
+ *
+ * To ../mm/uffd-lab.h a guest_memfd is one more kind of memory, so what is
+ * written there for the others serves here too. The guest has it in a memory
+ * slot by way of the mapping that is armed:
+ *
+ *	guest physical		host virtual
+ *	GMEM_GPA, slot 1   -->	lab_mem.area	armed			\ the same
+ *				lab_mem.alias	never armed		/ file
+ *	0, slot 0	   -->	anonymous	the program itself, page tables
+ *
+ * The guest runs this very program from guest_main() on. It carries out an
+ * order, reports, and looks for the next one: see struct order.
+ *
+ * Each test runs in a process of its own, so the VM is global.
+ */
+#ifndef GUEST_MEMFD_UFFD_H
+#define GUEST_MEMFD_UFFD_H
+
+#include "../mm/uffd-lab.h"
+#include "kvm_util.h"
+#include "processor.h"
+#include "test_util.h"
+#include "ucall_common.h"
+
+#define GMEM_SLOT	1
+#define GMEM_GPA	(1ULL << 32)
+#define GMEM_FLAGS	(GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED)
+
+#define NR_VCPUS	2
+#define GUEST_WORDS	(LAB_PAGE / sizeof(__u64))
+/* Where OUTS goes; what comes there is the value of the order. */
+#define GUEST_PORT	0x80
+
+/* What the guest does with each page of an order */
+enum guest_op {
+	GUEST_READ,	/* its first and its last word */
+	GUEST_WRITE,	/* the first byte */
+	GUEST_ADD,	/* 1 to the first word */
+	GUEST_OUTS,	/* output of the first byte: KVM reads it itself */
+};
+
+#define ORDER_MAX	32
+
+/**
+ * struct order - what a vCPU is to do in one run
+ * @op: with each page
+ * @nr: number of pages
+ * @page: which ones, in units of the guest's pages within the slot
+ * @first: first word, as read; for GUEST_WRITE, the byte to write
+ * @last: last word, as read
+ * @before: the mark of the page as it was before the access, see guest_marks
+ * @after: and after it
+ */
+struct order {
+	__u32 op;
+	__u32 nr;
+	__u32 page[ORDER_MAX];
+	__u64 first[ORDER_MAX];
+	__u64 last[ORDER_MAX];
+	__u8 before[ORDER_MAX];
+	__u8 after[ORDER_MAX];
+};
+
+/*
+ * The guest's own; the host reaches them through order_of() and marks(). A mark
+ * is a byte for each page with which the host tells the guest how far it is.
+ */
+#define GUEST_PAGES	512
+
+static volatile struct order guest_orders[NR_VCPUS];
+static volatile __u8 guest_marks[GUEST_PAGES];
+
+static void guest_main(unsigned int nr)
+{
+	volatile struct order *o = &guest_orders[nr];
+
+	for (;;) {
+		for (__u32 i = 0; i < o->nr; i++) {
+			__u32 page = o->page[i];
+			volatile __u64 *p = (__u64 *)(GMEM_GPA +
+						      page * LAB_PAGE);
+
+			o->before[i] = guest_marks[page];
+			if (o->op == GUEST_READ) {
+				o->first[i] = p[0];
+				o->last[i] = p[GUEST_WORDS - 1];
+			} else if (o->op == GUEST_WRITE) {
+				*(volatile __u8 *)p = o->first[i];
+			} else if (o->op == GUEST_ADD) {
+				asm volatile("lock incq %0" : "+m" (*p));
+			} else {
+				asm volatile("outsb"
+					     : "+S" (p) : "d" (GUEST_PORT)
+					     : "memory");
+			}
+			o->after[i] = guest_marks[page];
+		}
+		GUEST_SYNC(nr);
+	}
+}
+
+static struct kvm_vm *vm;
+static struct kvm_vcpu *vcpus[NR_VCPUS];
+static struct kvm_regs guest_begin[NR_VCPUS];
+
+static inline struct order *order_of(unsigned int nr)
+{
+	return addr_gva2hva(vm, (vm_vaddr_t)&guest_orders[nr]);
+}
+
+static inline volatile __u8 *marks(void)
+{
+	return addr_gva2hva(vm, (vm_vaddr_t)guest_marks);
+}
+
+/* Makes a VM of the KVM type @type that has its program, but not its memory. */
+static inline void guest_make(unsigned long type, unsigned int nr_vcpus,
+			      size_t pages)
+{
+	struct vm_shape shape = VM_SHAPE_DEFAULT;
+
+	shape.type = type;
+	vm = __vm_create_with_vcpus(shape, nr_vcpus, pages, guest_main, vcpus);
+	for (unsigned int i = 0; i < nr_vcpus; i++) {
+		vcpu_args_set(vcpus[i], 1, i);
+		vcpu_regs_get(vcpus[i], &guest_begin[i]);
+	}
+	virt_map(vm, GMEM_GPA, GMEM_GPA, pages);
+}
+
+/* Puts the memory at @hva, and what is bound of @fd, into the slot. */
+static inline int guest_plug(void *hva, size_t len, __u32 flags, int fd)
+{
+	return __vm_set_user_memory_region2(vm, GMEM_SLOT, flags, GMEM_GPA, len,
+					    hva, fd, 0) ? -errno : 0;
+}
+
+/* Once more from the beginning, after an order that failed. */
+static inline void guest_restart(unsigned int nr)
+{
+	vcpu_regs_set(vcpus[nr], &guest_begin[nr]);
+}
+
+/*
+ * Runs a vCPU until its order is done. Returns 0, or the errno of KVM_RUN, with
+ * which the guest stopped in front of an access. EPROTO: it did something else.
+ */
+static inline int guest_run(unsigned int nr)
+{
+	struct kvm_run *run = vcpus[nr]->run;
+	struct ucall uc;
+
+	for (;;) {
+		if (__vcpu_run(vcpus[nr]))
+			return errno;
+		if (run->exit_reason != KVM_EXIT_IO ||
+		    run->io.port != GUEST_PORT)
+			break;
+		order_of(nr)->first[0] = *((__u8 *)run + run->io.data_offset);
+	}
+	if (get_ucall(vcpus[nr], &uc) == UCALL_SYNC)
+		return 0;
+	printf("# vCPU %u: exit reason %u, ucall %llu\n", nr, run->exit_reason,
+	       (unsigned long long)uc.cmd);
+	return EPROTO;
+}
+
+/* The kind of memory; a new file needs a VM. */
+static __u64 gmem_flags = GMEM_FLAGS;
+
+static inline int gmem_file(size_t len)
+{
+	int fd = __vm_create_guest_memfd(vm, len, gmem_flags);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static const struct lab_type lab_guest_memfd = {
+	"guest_memfd", LAB_SHMEM_SHARED, gmem_file, 0, NULL };
+
+static inline int make_hole(int fd, size_t page, size_t nr)
+{
+	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			 page * LAB_PAGE, nr * LAB_PAGE) ? -errno : 0;
+}
+
+/* Makes pages without content. */
+static inline int allocate(int fd, size_t page, size_t nr)
+{
+	return fallocate(fd, FALLOC_FL_KEEP_SIZE, page * LAB_PAGE,
+			 nr * LAB_PAGE) ? -errno : 0;
+}
+
+#endif /* GUEST_MEMFD_UFFD_H */

@@ -1,0 +1,1174 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * userfaultfd on mappings of a guest_memfd: every kind of fault and every call,
+ * as the process sees it and as a guest does whose memory the mapping is.
+ *
+ * What must be the same for both is tested with both: the fixture "gmem" has a
+ * variant for each, and touch() is an access by this process or by a vCPU.
+ */
+#include "guest_memfd_uffd.h"
+#include <sys/uio.h>
+/* EXPECT_*() and struct lab; eight pages */
+#include "../mm/uffd-calls.h"
+
+/* Who touches? */
+static bool by_guest;
+
+static int guest_touch(const struct lab *l, unsigned int page, bool write,
+		       char *value, int *code)
+{
+	struct order *o = order_of(0);
+	struct lab_env env;
+	int sig;
+
+	(void)l;
+	o->op = write ? GUEST_WRITE : GUEST_READ;
+	o->nr = 1;
+	o->page[0] = page;
+	o->first[0] = (unsigned char)*value;
+	/* KVM_RUN tells of bad memory by a signal to its caller. */
+	sig = sigsetjmp(env.buf, 1);
+	if (!sig) {
+		lab_signal_env = &env;
+		sig = guest_run(0);
+	} else if (code) {
+		*code = __atomic_load_n(&lab_signal_code, __ATOMIC_RELAXED);
+	}
+	lab_signal_env = NULL;
+	if (sig)
+		guest_restart(0);
+	*value = o->first[0];
+	return sig;
+}
+
+/*
+ * Reads or writes the first byte of a page. Returns 0, a signal, or the errno
+ * of KVM_RUN.
+ */
+static int touch(const struct lab *l, unsigned int page, bool write,
+		 char *value, int *code)
+{
+	if (by_guest)
+		return guest_touch(l, page, write, value, code);
+	return lab_access(page_at(l, page), write, value, code);
+}
+
+/* The same by a thread; the rest of struct lab_touch serves for both. */
+struct toucher {
+	struct lab_touch t;
+	const struct lab *l;
+	unsigned int page;
+};
+
+static void *touch_fn(void *arg)
+{
+	struct toucher *w = arg;
+
+	__atomic_store_n(&w->t.tid, syscall(__NR_gettid), __ATOMIC_RELEASE);
+	w->t.sig = touch(w->l, w->page, w->t.write, &w->t.value, &w->t.code);
+	return NULL;
+}
+
+static int touch_start(struct toucher *w, const struct lab *l,
+		       unsigned int page, bool write, char value)
+{
+	memset(w, 0, sizeof(*w));
+	w->l = l;
+	w->page = page;
+	w->t.write = write;
+	w->t.value = value;
+	return -pthread_create(&w->t.thread, NULL, touch_fn, w);
+}
+
+/* A touch of page @i by a thread that must be reported as a fault of @flags */
+#define EXPECT_FAULTS(l, w, i, write_, value_, flags_) do {		\
+	struct uffd_msg __m = { 0 };					\
+	ASSERT_EQ(0, touch_start(w, l, i, write_, value_));		\
+	ASSERT_EQ(0, lab_read_msg((l)->uffd, &__m, LAB_DEADLINE_MS));	\
+	EXPECT_EQ(UFFD_EVENT_PAGEFAULT, __m.event);			\
+	EXPECT_EQ((__u64)(flags_) | ((write_) ?				\
+		  UFFD_PAGEFAULT_FLAG_WRITE : 0),			\
+		  __m.arg.pagefault.flags);				\
+	EXPECT_EQ((__u64)(uintptr_t)page_at(l, i),			\
+		  __m.arg.pagefault.address);				\
+	EXPECT_EQ((__u32)(w)->t.tid, __m.arg.pagefault.feat.ptid);	\
+	EXPECT_BLOCKED(&(w)->t);					\
+} while (0)
+
+#define FAULT_MISSING	0
+#define FAULT_MINOR	UFFD_PAGEFAULT_FLAG_MINOR
+#define FAULT_WP	UFFD_PAGEFAULT_FLAG_WP
+
+/* A touch by this thread that nobody has to serve */
+#define EXPECT_TOUCH(l, i, write_, value_) do {				\
+	char __v = (value_);						\
+	EXPECT_EQ(0, touch(l, i, write_, &__v, NULL));			\
+	EXPECT_EQ((unsigned char)(value_), (unsigned char)__v);		\
+} while (0)
+#define EXPECT_READS(l, i, value)	EXPECT_TOUCH(l, i, false, value)
+#define EXPECT_WRITES(l, i, value)	EXPECT_TOUCH(l, i, true, value)
+
+#define EXPECT_FILE(l, i) do {						\
+	EXPECT_TRUE(same_at(l, alias_at(l, i), i));			\
+	EXPECT_TRUE(same_at(l, page_at(l, i), i));			\
+} while (0)
+
+#define EXPECT_ARMED(l, modes)						\
+	ASSERT_EQ(0, lab_register((l)->uffd, (l)->m.area, (l)->m.len,	\
+				  modes, NULL))
+
+static int gmem_begin(struct lab *l)
+{
+	int err;
+
+	guest_make(VM_TYPE_DEFAULT, 1, PAGES);
+	err = lab_setup(l, &lab_guest_memfd);
+	return err ? err : guest_plug(l->m.area, l->m.len, 0, -1);
+}
+
+static char first_of(const struct lab *l, unsigned int page)
+{
+	return src_at(l, page)[0];
+}
+
+/* Another file in place of that of the area; 0 or -errno */
+static int remap(struct lab *l, int fd, size_t offset)
+{
+	void *p;
+
+	if (fd < 0)
+		return fd;
+	p = mmap(l->m.area, l->m.len, PROT_READ | PROT_WRITE,
+		 MAP_SHARED | MAP_FIXED, fd, offset);
+	return p == MAP_FAILED ? -errno : 0;
+}
+
+/* Faults and fills, by the process and by the guest */
+
+FIXTURE(gmem)
+{
+	struct lab l;
+};
+
+FIXTURE_VARIANT(gmem)
+{
+	bool guest;
+};
+
+FIXTURE_VARIANT_ADD(gmem, user) {
+	.guest = false,
+};
+
+FIXTURE_VARIANT_ADD(gmem, vcpu) {
+	.guest = true,
+};
+
+FIXTURE_SETUP(gmem)
+{
+	by_guest = variant->guest;
+	ASSERT_EQ(0, gmem_begin(&self->l));
+}
+
+FIXTURE_TEARDOWN(gmem)
+{
+	lab_teardown(&self->l);
+}
+
+TEST_F(gmem, missing)
+{
+	struct lab *l = &self->l;
+	struct toucher w;
+
+	EXPECT_ARMED(l, LAB_MISSING);
+	EXPECT_FAULTS(l, &w, 2, false, 0, FAULT_MISSING);
+	EXPECT_DONE(l->uffd, COPY, page_at(l, 2), src_at(l, 2), l->m.page);
+	EXPECT_TOUCHED(&w.t, first_of(l, 2));
+	EXPECT_FILE(l, 2);
+
+	EXPECT_FAULTS(l, &w, 3, true, 9, FAULT_MISSING);
+	EXPECT_DONE(l->uffd, COPY, page_at(l, 3), src_at(l, 3), l->m.page);
+	EXPECT_TOUCHED(&w.t, 9);
+	src_at(l, 3)[0] = 9;
+	EXPECT_FILE(l, 3);
+	EXPECT_NO_MSG(l);
+}
+
+/* Memory without content is a hole, not zeroes. */
+TEST_F(gmem, missing_of_allocated)
+{
+	struct lab *l = &self->l;
+	struct toucher w;
+
+	ASSERT_EQ(0, allocate(l->m.fd, 0, PAGES));
+	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
+	for (int i = 0; i < 2; i++) {
+		EXPECT_FAULTS(l, &w, i, i, 9, FAULT_MISSING);
+		EXPECT_FAILED(-EFAULT, l->uffd, CONTINUE, page_at(l, i), NULL,
+			      l->m.page);
+		EXPECT_BLOCKED(&w.t);
+		EXPECT_DONE(l->uffd, COPY, page_at(l, i), src_at(l, i),
+			    l->m.page);
+		EXPECT_TOUCHED(&w.t, i ? 9 : first_of(l, i));
+	}
+	src_at(l, 1)[0] = 9;
+	EXPECT_FILE(l, 0);
+	EXPECT_FILE(l, 1);
+	EXPECT_DONE(l->uffd, ZEROPAGE, page_at(l, 2), NULL, l->m.page);
+	EXPECT_READS(l, 2, 0);
+	EXPECT_TRUE(lab_all(alias_at(l, 2), l->m.page, 0));
+	EXPECT_NO_MSG(l);
+}
+
+TEST_F(gmem, minor)
+{
+	struct lab *l = &self->l;
+	struct toucher w;
+
+	write_file(l, 0, 4);
+	EXPECT_ARMED(l, LAB_MINOR);
+	EXPECT_FAULTS(l, &w, 1, false, 0, FAULT_MINOR);
+	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 1), NULL, l->m.page);
+	EXPECT_TOUCHED(&w.t, first_of(l, 1));
+	EXPECT_FILE(l, 1);
+
+	EXPECT_FAULTS(l, &w, 2, true, 9, FAULT_MINOR);
+	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 2), NULL, l->m.page);
+	EXPECT_TOUCHED(&w.t, 9);
+	src_at(l, 2)[0] = 9;
+	EXPECT_FILE(l, 2);
+	EXPECT_NO_MSG(l);
+}
+
+/* What the handler changes before CONTINUE is what is seen. */
+TEST_F(gmem, minor_of_changed)
+{
+	struct lab *l = &self->l;
+	struct toucher w;
+
+	memset(l->m.alias, 0x55, l->m.len);
+	EXPECT_ARMED(l, LAB_MINOR);
+	EXPECT_FAULTS(l, &w, 1, false, 0, FAULT_MINOR);
+	write_file(l, 0, PAGES);
+	EXPECT_DONE(l->uffd, CONTINUE, l->m.area, NULL, l->m.len);
+	EXPECT_TOUCHED(&w.t, first_of(l, 1));
+	for (int i = 0; i < PAGES; i++)
+		EXPECT_READS(l, i, first_of(l, i));
+	EXPECT_NO_MSG(l);
+}
+
+/* With MINOR alone a hole is the kernel's, with content or without. */
+TEST_F(gmem, minor_not_of_holes)
+{
+	struct lab *l = &self->l;
+
+	ASSERT_EQ(0, allocate(l->m.fd, 4, 4));
+	EXPECT_ARMED(l, LAB_MINOR);
+	EXPECT_READS(l, 0, 0);
+	EXPECT_WRITES(l, 1, 9);
+	EXPECT_READS(l, 4, 0);
+	EXPECT_WRITES(l, 5, 9);
+	EXPECT_NO_MSG(l);
+	EXPECT_EQ(9, alias_at(l, 1)[0]);
+	EXPECT_EQ(9, alias_at(l, 5)[0]);
+	EXPECT_TRUE(lab_all(alias_at(l, 0), l->m.page, 0));
+	EXPECT_TRUE(lab_all(alias_at(l, 5) + 1, l->m.page - 1, 0));
+}
+
+TEST_F(gmem, missing_and_minor)
+{
+	struct lab *l = &self->l;
+	struct toucher w;
+
+	write_file(l, 0, 1);
+	ASSERT_EQ(0, allocate(l->m.fd, 2, 1));
+	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
+	EXPECT_FAULTS(l, &w, 0, false, 0, FAULT_MINOR);
+	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 0), NULL, l->m.page);
+	EXPECT_TOUCHED(&w.t, first_of(l, 0));
+	for (int i = 1; i < 3; i++) {
+		EXPECT_FAULTS(l, &w, i, false, 0, FAULT_MISSING);
+		EXPECT_DONE(l->uffd, COPY, page_at(l, i), src_at(l, i),
+			    l->m.page);
+		EXPECT_TOUCHED(&w.t, first_of(l, i));
+	}
+	EXPECT_NO_MSG(l);
+}
+
+/*
+ * Everybody has used the page before it is protected: what is cached, in the
+ * guest's second page table above all, must go.
+ */
+TEST_F(gmem, wp)
+{
+	struct lab *l = &self->l;
+	struct toucher w;
+	int i;
+
+	write_file(l, 0, PAGES);
+	EXPECT_ARMED(l, LAB_WP);
+	for (i = 0; i < PAGES; i++)
+		EXPECT_WRITES(l, i, 1);
+	ASSERT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 3), l->m.page,
+				      UFFDIO_WRITEPROTECT_MODE_WP));
+	EXPECT_WRITES(l, 2, 2);
+	EXPECT_WRITES(l, 4, 2);
+	EXPECT_READS(l, 3, 1);
+	for (i = 3; i < 5; i++) {
+		EXPECT_FAULTS(l, &w, 3, true, i, FAULT_WP);
+		EXPECT_EQ(i == 3 ? 1 : 3, alias_at(l, 3)[0]);
+		ASSERT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 3),
+					      l->m.page, 0));
+		EXPECT_TOUCHED(&w.t, i);
+		EXPECT_EQ(i, alias_at(l, 3)[0]);
+		/* and once more */
+		ASSERT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 3),
+					      l->m.page,
+					      UFFDIO_WRITEPROTECT_MODE_WP));
+	}
+	EXPECT_READS(l, 3, 4);
+	EXPECT_NO_MSG(l);
+}
+
+TEST_F(gmem, wp_of_filled)
+{
+	struct lab *l = &self->l;
+	struct toucher w;
+
+	write_file(l, 1, 1);
+	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR | LAB_WP);
+	EXPECT_FAULTS(l, &w, 0, true, 9, FAULT_MISSING);
+	EXPECT_OP(0, l->m.page, l->uffd, COPY, page_at(l, 0), src_at(l, 0),
+		  l->m.page, UFFDIO_COPY_MODE_WP);
+	/* The write goes on to be a fault of the other kind. */
+	EXPECT_MSG(l, 0, FAULT_WP | UFFD_PAGEFAULT_FLAG_WRITE);
+	EXPECT_BLOCKED(&w.t);
+	ASSERT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 0), l->m.page, 0));
+	EXPECT_TOUCHED(&w.t, 9);
+
+	EXPECT_FAULTS(l, &w, 1, false, 0, FAULT_MINOR);
+	EXPECT_OP(0, l->m.page, l->uffd, CONTINUE, page_at(l, 1), NULL,
+		  l->m.page, UFFDIO_CONTINUE_MODE_WP);
+	EXPECT_TOUCHED(&w.t, first_of(l, 1));
+	EXPECT_READS(l, 1, first_of(l, 1));
+	EXPECT_FAULTS(l, &w, 1, true, 9, FAULT_WP);
+	ASSERT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 1), l->m.page, 0));
+	EXPECT_TOUCHED(&w.t, 9);
+	EXPECT_EQ(9, alias_at(l, 1)[0]);
+	EXPECT_NO_MSG(l);
+}
+
+/* Protection of what is not there yet waits for it. */
+TEST_F(gmem, wp_of_holes)
+{
+	struct lab *l = &self->l;
+	struct toucher w;
+
+	EXPECT_ARMED(l, LAB_WP);
+	ASSERT_EQ(0, lab_writeprotect(l->uffd, l->m.area, l->m.len,
+				      UFFDIO_WRITEPROTECT_MODE_WP));
+	EXPECT_READS(l, 0, 0);
+	EXPECT_NO_MSG(l);
+	for (int i = 0; i < 2; i++) {
+		EXPECT_FAULTS(l, &w, i, true, 9, FAULT_WP);
+		ASSERT_EQ(0, lab_writeprotect(l->uffd, page_at(l, i),
+					      l->m.page, 0));
+		EXPECT_TOUCHED(&w.t, 9);
+	}
+	EXPECT_NO_MSG(l);
+}
+
+/* Asynchronous: a write lifts the protection by itself, and that is all. */
+TEST_F(gmem, wp_async)
+{
+	struct lab *l = &self->l;
+
+	ASSERT_EQ(0, lab_reopen(l, UFFD_FEATURE_WP_ASYNC |
+				   UFFD_FEATURE_WP_UNPOPULATED));
+	write_file(l, 0, PAGES);
+	EXPECT_ARMED(l, LAB_WP);
+	for (int i = 0; i < PAGES; i++)
+		EXPECT_WRITES(l, i, 1);
+	for (int round = 0; round < 2; round++) {
+		ASSERT_EQ(0, lab_writeprotect(l->uffd, l->m.area, l->m.len,
+					      UFFDIO_WRITEPROTECT_MODE_WP));
+		EXPECT_READS(l, 2, 1 + round);
+		EXPECT_WRITES(l, 2, 2 + round);
+		for (int i = 0; i < PAGES; i++)
+			EXPECT_EQ(i != 2, lab_pm(page_at(l, i),
+						 LAB_PM_UFFD_WP));
+	}
+	EXPECT_NO_MSG(l);
+}
+
+/* A hole is a hole again for who has used the page. */
+TEST_F(gmem, punch)
+{
+	struct lab *l = &self->l;
+	struct toucher w;
+
+	EXPECT_ARMED(l, LAB_MISSING);
+	EXPECT_DONE(l->uffd, COPY, l->m.area, l->src, l->m.len);
+	for (int i = 0; i < PAGES; i++)
+		EXPECT_WRITES(l, i, 1);
+	ASSERT_EQ(0, make_hole(l->m.fd, 2, 2));
+	EXPECT_READS(l, 1, 1);
+	EXPECT_READS(l, 4, 1);
+	for (int i = 2; i < 4; i++) {
+		EXPECT_FAULTS(l, &w, i, i == 3, 9, FAULT_MISSING);
+		EXPECT_DONE(l->uffd, COPY, page_at(l, i), src_at(l, 7),
+			    l->m.page);
+		EXPECT_TOUCHED(&w.t, i == 3 ? 9 : first_of(l, 7));
+	}
+	EXPECT_NO_MSG(l);
+}
+
+/* Unmapping only makes the page minor again. */
+TEST_F(gmem, zap)
+{
+	struct lab *l = &self->l;
+	struct toucher w;
+
+	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
+	EXPECT_DONE(l->uffd, COPY, l->m.area, l->src, l->m.len);
+	EXPECT_WRITES(l, 2, 9);
+	ASSERT_EQ(0, madvise(page_at(l, 2), l->m.page, MADV_DONTNEED));
+	EXPECT_FAULTS(l, &w, 2, false, 0, FAULT_MINOR);
+	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 2), NULL, l->m.page);
+	EXPECT_TOUCHED(&w.t, 9);
+	EXPECT_NO_MSG(l);
+}
+
+TEST_F(gmem, zeropage)
+{
+	struct lab *l = &self->l;
+	struct toucher w;
+
+	EXPECT_ARMED(l, LAB_MISSING);
+	for (int i = 0; i < 2; i++) {
+		EXPECT_FAULTS(l, &w, i, i, 9, FAULT_MISSING);
+		EXPECT_DONE(l->uffd, ZEROPAGE, page_at(l, i), NULL, l->m.page);
+		EXPECT_TOUCHED(&w.t, i ? 9 : 0);
+		EXPECT_TRUE(lab_all(alias_at(l, i) + i, l->m.page - i, 0));
+		EXPECT_EQ(i ? 9 : 0, alias_at(l, i)[0]);
+	}
+	EXPECT_NO_MSG(l);
+}
+
+/* A poisoned page kills, by the signal that bad memory sends. */
+TEST_F(gmem, poison)
+{
+	struct lab *l = &self->l;
+	struct toucher w;
+	int code = 0;
+	char v = 0;
+
+	EXPECT_ARMED(l, LAB_MISSING);
+	EXPECT_FAULTS(l, &w, 1, false, 0, FAULT_MISSING);
+	EXPECT_DONE(l->uffd, POISON, page_at(l, 1), NULL, l->m.page);
+	EXPECT_SIGNALLED(&w.t, SIGBUS, BUS_MCEERR_AR);
+	for (int write = 0; write < 2; write++) {
+		code = 0;
+		EXPECT_EQ(SIGBUS, touch(l, 1, write, &v, &code));
+		EXPECT_EQ(BUS_MCEERR_AR, code);
+	}
+	/* The file has no part in it. */
+	EXPECT_EQ(0, alias_at(l, 1)[0]);
+	EXPECT_NO_MSG(l);
+}
+
+TEST_F(gmem, beyond_the_end)
+{
+	struct lab *l = &self->l;
+	size_t page = l->m.page;
+	int code = 0, fd;
+	char v = 0;
+
+	fd = gmem_file(4 * page);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, remap(l, fd, 0));
+	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
+	/* No fault is reported there, and there is nothing to fill. */
+	EXPECT_EQ(by_guest ? EFAULT : SIGBUS, touch(l, 4, false, &v, &code));
+	EXPECT_EQ(by_guest ? 0 : BUS_ADRERR, code);
+	EXPECT_NO_MSG(l);
+	EXPECT_FAILED(-EFAULT, l->uffd, COPY, page_at(l, 4), l->src, page);
+	EXPECT_FAILED(-EFAULT, l->uffd, ZEROPAGE, page_at(l, 7), NULL, page);
+	EXPECT_FAILED(-EINVAL, l->uffd, CONTINUE, page_at(l, 4), NULL, page);
+	EXPECT_PARTIAL(2 * page, l->uffd, COPY, page_at(l, 2), src_at(l, 2),
+		       4 * page);
+	EXPECT_READS(l, 3, first_of(l, 3));
+	close(fd);
+}
+
+/* The mapping begins somewhere in the file. */
+TEST_F(gmem, offset)
+{
+	struct lab *l = &self->l;
+	struct toucher w;
+
+	ASSERT_EQ(0, remap(l, l->m.fd, 4 * l->m.page));
+	write_file(l, 5, 1);
+	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
+	EXPECT_FAULTS(l, &w, 0, false, 0, FAULT_MISSING);
+	EXPECT_DONE(l->uffd, COPY, page_at(l, 0), src_at(l, 4), l->m.page);
+	EXPECT_TOUCHED(&w.t, first_of(l, 4));
+	EXPECT_TRUE(same_at(l, alias_at(l, 4), 4));
+	EXPECT_FAULTS(l, &w, 1, false, 0, FAULT_MINOR);
+	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 1), NULL, l->m.page);
+	EXPECT_TOUCHED(&w.t, first_of(l, 5));
+	EXPECT_NO_MSG(l);
+}
+
+/* Memory that is not shared with the host from its beginning: never mapped. */
+TEST_F(gmem, without_init_shared)
+{
+	struct lab *l = &self->l;
+	int code = 0, fd;
+	char v = 0;
+
+	gmem_flags = GUEST_MEMFD_FLAG_MMAP;
+	fd = gmem_file(l->m.len);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, allocate(fd, 0, 4));
+	ASSERT_EQ(0, remap(l, fd, 0));
+	for (int i = 0; i < 2; i++) {
+		for (int page = 3; page < 5; page++) {
+			code = 0;
+			EXPECT_EQ(by_guest ? EFAULT : SIGBUS,
+				  touch(l, page, i, &v, &code));
+			EXPECT_EQ(by_guest ? 0 : BUS_ADRERR, code);
+		}
+	}
+	for (__u64 modes = LAB_MISSING; modes <= all_modes(&l->m); modes++)
+		EXPECT_EQ(-EINVAL, lab_register(l->uffd, l->m.area, l->m.len,
+						modes, NULL));
+	close(fd);
+}
+
+/* Who waits goes on when nobody is left to serve: with zeroes. */
+TEST_F(gmem, unregister_wakes)
+{
+	struct lab *l = &self->l;
+	struct toucher w;
+
+	EXPECT_ARMED(l, LAB_MISSING);
+	EXPECT_FAULTS(l, &w, 1, false, 0, FAULT_MISSING);
+	ASSERT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
+	EXPECT_TOUCHED(&w.t, 0);
+}
+
+TEST_F(gmem, close_wakes)
+{
+	struct lab *l = &self->l;
+	struct toucher w;
+
+	write_file(l, 0, PAGES);
+	EXPECT_ARMED(l, LAB_MINOR);
+	EXPECT_FAULTS(l, &w, 1, true, 9, FAULT_MINOR);
+	close(l->uffd);
+	l->uffd = -1;
+	EXPECT_TOUCHED(&w.t, 9);
+}
+
+/* The mapping goes under the feet of who waits, and is not there any more. */
+TEST_F(gmem, unmap)
+{
+	struct lab *l = &self->l;
+	struct toucher w;
+
+	EXPECT_ARMED(l, LAB_MISSING);
+	EXPECT_FAULTS(l, &w, 1, false, 0, FAULT_MISSING);
+	ASSERT_EQ(0, munmap(l->m.area, l->m.len));
+	ASSERT_EQ(0, lab_wake(l->uffd, l->m.area, l->m.len));
+	ASSERT_EQ(0, lab_touch_wait(&w.t, LAB_DEADLINE_MS));
+	EXPECT_EQ(by_guest ? EFAULT : SIGSEGV, w.t.sig);
+}
+
+/* A page that the hardware (here: madvise) declares bad */
+
+static void hwpoison_told(int sig)
+{
+	(void)sig;
+}
+
+TEST_F(gmem, memory_failure)
+{
+	struct lab *l = &self->l;
+	int code = 0;
+	char v = 0;
+
+	write_file(l, 0, PAGES);
+	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
+	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 0), NULL, 6 * l->m.page);
+	for (int i = 0; i < 6; i++)
+		EXPECT_WRITES(l, i, 1);
+	/* This process is told, since it maps the page. */
+	signal(SIGBUS, hwpoison_told);
+	madvise(alias_at(l, 3), l->m.page, MADV_HWPOISON);
+	madvise(alias_at(l, 7), l->m.page, MADV_HWPOISON);
+	lab_catch_signals();
+
+	/* It is gone for who has used it, and is never mapped again. */
+	EXPECT_EQ(SIGBUS, touch(l, 3, false, &v, &code));
+	EXPECT_EQ(BUS_MCEERR_AR, code);
+	EXPECT_FAILED(-EIO, l->uffd, CONTINUE, page_at(l, 7), NULL, l->m.page);
+	EXPECT_FAILED(-EEXIST, l->uffd, COPY, page_at(l, 7), l->src,
+		      l->m.page);
+	EXPECT_WRITES(l, 2, 2);
+	EXPECT_WRITES(l, 4, 2);
+	EXPECT_NO_MSG(l);
+
+	/* A hole there makes room for a good one. */
+	ASSERT_EQ(0, make_hole(l->m.fd, 7, 1));
+	EXPECT_DONE(l->uffd, COPY, page_at(l, 7), l->src, l->m.page);
+	EXPECT_READS(l, 7, first_of(l, 0));
+}
+
+/* pwrite() fills pages that nobody maps, for CONTINUE to find. */
+TEST_F(gmem, pwrite_then_continue)
+{
+	struct lab *l = &self->l;
+	struct toucher w;
+
+	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
+	EXPECT_FAULTS(l, &w, 1, false, 0, FAULT_MISSING);
+	ASSERT_EQ((ssize_t)l->m.len, pwrite(l->m.fd, l->src, l->m.len, 0));
+	EXPECT_BLOCKED(&w.t);
+	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 0), NULL, 2 * l->m.page);
+	EXPECT_TOUCHED(&w.t, first_of(l, 1));
+	EXPECT_FAULTS(l, &w, 2, true, 9, FAULT_MINOR);
+	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 2), NULL, l->m.page);
+	EXPECT_TOUCHED(&w.t, 9);
+
+	/* Overwriting goes through to who has the page. */
+	ASSERT_EQ(1, pwrite(l->m.fd, "x", 1, 2 * l->m.page));
+	EXPECT_READS(l, 2, 'x');
+	EXPECT_NO_MSG(l);
+}
+
+/* Only a vCPU */
+
+FIXTURE(vcpu)
+{
+	struct lab l;
+};
+
+FIXTURE_SETUP(vcpu)
+{
+	by_guest = true;
+	ASSERT_EQ(0, gmem_begin(&self->l));
+}
+
+FIXTURE_TEARDOWN(vcpu)
+{
+	lab_teardown(&self->l);
+}
+
+static void *outs_fn(void *arg)
+{
+	struct toucher *w = arg;
+	struct order *o = order_of(0);
+
+	o->op = GUEST_OUTS;
+	o->nr = 1;
+	o->page[0] = w->page;
+	w->t.sig = guest_run(0);
+	w->t.value = o->first[0];
+	return NULL;
+}
+
+/* KVM reads the guest's memory itself: it is the one who waits. */
+TEST_F(vcpu, access_by_kvm)
+{
+	struct lab *l = &self->l;
+	struct toucher w = { .page = 3 };
+
+	write_file(l, 3, 1);
+	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
+	ASSERT_EQ(0, pthread_create(&w.t.thread, NULL, outs_fn, &w));
+	EXPECT_MSG(l, 3, FAULT_MINOR);
+	EXPECT_BLOCKED(&w.t);
+	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 3), NULL, l->m.page);
+	EXPECT_TOUCHED(&w.t, first_of(l, 3));
+
+	w.page = 4;
+	ASSERT_EQ(0, pthread_create(&w.t.thread, NULL, outs_fn, &w));
+	EXPECT_MSG(l, 4, FAULT_MISSING);
+	EXPECT_DONE(l->uffd, COPY, page_at(l, 4), src_at(l, 4), l->m.page);
+	EXPECT_TOUCHED(&w.t, first_of(l, 4));
+	EXPECT_NO_MSG(l);
+}
+
+static void kicked(int sig)
+{
+	(void)sig;
+}
+
+/* A vCPU that waits for its page can be called back, and asks again. */
+TEST_F(vcpu, kick)
+{
+	struct lab *l = &self->l;
+	struct sigaction sa = { .sa_handler = kicked };
+	struct toucher w;
+
+	sigaction(SIGUSR1, &sa, NULL);
+	EXPECT_ARMED(l, LAB_MISSING);
+	for (int i = 0; i < 3; i++) {
+		EXPECT_FAULTS(l, &w, 1, false, 0, FAULT_MISSING);
+		ASSERT_EQ(0, pthread_kill(w.t.thread, SIGUSR1));
+		ASSERT_EQ(0, lab_touch_wait(&w.t, LAB_DEADLINE_MS));
+		EXPECT_EQ(EINTR, w.t.sig);
+		EXPECT_NO_MSG(l);
+	}
+	EXPECT_DONE(l->uffd, COPY, page_at(l, 1), src_at(l, 1), l->m.page);
+	EXPECT_READS(l, 1, first_of(l, 1));
+}
+
+/* A slot that may only be read: a guest's write is for the process. */
+TEST_F(vcpu, read_only_slot)
+{
+	struct lab *l = &self->l;
+	struct toucher w;
+
+	ASSERT_EQ(0, guest_plug(l->m.area, 0, 0, -1));
+	ASSERT_EQ(0, guest_plug(l->m.area, l->m.len, KVM_MEM_READONLY, -1));
+	EXPECT_ARMED(l, LAB_MISSING);
+	EXPECT_FAULTS(l, &w, 1, false, 0, FAULT_MISSING);
+	EXPECT_DONE(l->uffd, COPY, page_at(l, 1), src_at(l, 1), l->m.page);
+	EXPECT_TOUCHED(&w.t, first_of(l, 1));
+	EXPECT_NO_MSG(l);
+}
+
+/* What holds without anybody who touches */
+
+FIXTURE(file)
+{
+	struct lab l;
+};
+
+FIXTURE_SETUP(file)
+{
+	by_guest = false;
+	ASSERT_EQ(0, gmem_begin(&self->l));
+}
+
+FIXTURE_TEARDOWN(file)
+{
+	lab_teardown(&self->l);
+}
+
+TEST_F(file, ioctls)
+{
+	struct lab *l = &self->l;
+	__u64 modes, got;
+
+	for (modes = LAB_MISSING; modes <= all_modes(&l->m); modes++) {
+		if (modes & ~all_modes(&l->m))
+			continue;
+		ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, modes,
+					  &got));
+		EXPECT_EQ(expected_ioctls(&l->m, modes), got);
+		ASSERT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
+	}
+}
+
+/* A page that is there is not filled again, whether it is mapped or not. */
+TEST_F(file, present)
+{
+	struct lab *l = &self->l;
+	size_t page = l->m.page;
+
+	write_file(l, 2, 2);
+	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
+	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 3), NULL, page);
+	for (int i = 2; i < 4; i++) {
+		EXPECT_FAILED(-EEXIST, l->uffd, COPY, page_at(l, i), l->src,
+			      page);
+		EXPECT_FAILED(-EEXIST, l->uffd, ZEROPAGE, page_at(l, i), NULL,
+			      page);
+	}
+	EXPECT_FAILED(-EEXIST, l->uffd, CONTINUE, page_at(l, 3), NULL, page);
+	EXPECT_PARTIAL(2 * page, l->uffd, COPY, page_at(l, 0), l->src,
+		       PAGES * page);
+	EXPECT_PARTIAL(page, l->uffd, CONTINUE, page_at(l, 2), NULL, 4 * page);
+	EXPECT_TRUE(same_at(l, alias_at(l, 2), 2));
+	EXPECT_TRUE(same_at(l, alias_at(l, 3), 3));
+}
+
+TEST_F(file, hole)
+{
+	struct lab *l = &self->l;
+	size_t page = l->m.page;
+
+	write_file(l, 0, 2);
+	ASSERT_EQ(0, allocate(l->m.fd, 3, 1));
+	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
+	EXPECT_FAILED(-EFAULT, l->uffd, CONTINUE, page_at(l, 2), NULL, page);
+	EXPECT_FAILED(-EFAULT, l->uffd, CONTINUE, page_at(l, 3), NULL, page);
+	EXPECT_PARTIAL(2 * page, l->uffd, CONTINUE, l->m.area, NULL,
+		       4 * page);
+	EXPECT_FAILED(-EINVAL, l->uffd, MOVE, page_at(l, 4), l->src, page);
+}
+
+/* What was there before goes with what a failed fill had made. */
+TEST_F(file, bad_source)
+{
+	struct lab *l = &self->l;
+	char *none = mmap(NULL, 2 * LAB_PAGE, PROT_NONE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ASSERT_NE(MAP_FAILED, none);
+	ASSERT_EQ(0, allocate(l->m.fd, 1, 1));
+	EXPECT_ARMED(l, LAB_MISSING);
+	for (int i = 0; i < 2; i++) {
+		EXPECT_FAILED(-EFAULT, l->uffd, COPY, page_at(l, i), none,
+			      l->m.page);
+		EXPECT_DONE(l->uffd, COPY, page_at(l, i), src_at(l, i),
+			    l->m.page);
+		EXPECT_FILE(l, i);
+	}
+}
+
+/* A source that is not in memory: COPY drops its locks and comes again. */
+TEST_F(file, source_not_in_memory)
+{
+	struct lab *l = &self->l;
+	struct copier c = { 0 };
+
+	EXPECT_ARMED(l, LAB_MISSING);
+	ASSERT_EQ(0, copier_start(&c, l));
+	EXPECT_COPIED(&c, 0);
+	EXPECT_FILE(l, 2);
+}
+
+/* Meanwhile the page came from elsewhere. */
+TEST_F(file, source_too_late)
+{
+	struct lab *l = &self->l;
+	struct copier c = { 0 };
+
+	EXPECT_ARMED(l, LAB_MISSING);
+	ASSERT_EQ(0, copier_start(&c, l));
+	memset(alias_at(l, 2), 7, l->m.page);
+	EXPECT_COPIED(&c, -EEXIST);
+	EXPECT_TRUE(lab_all(alias_at(l, 2), l->m.page, 7));
+}
+
+/* Meanwhile another file was mapped there. */
+TEST_F(file, source_and_remap)
+{
+	struct lab *l = &self->l;
+	struct copier c = { 0 };
+	int fd = gmem_file(l->m.len);
+
+	EXPECT_ARMED(l, LAB_MISSING);
+	ASSERT_EQ(0, copier_start(&c, l));
+	ASSERT_EQ(0, remap(l, fd, 0));
+	EXPECT_ARMED(l, LAB_MISSING);
+	EXPECT_COPIED(&c, -EAGAIN);
+	close(fd);
+}
+
+/* pwrite() */
+
+/* The content of page @i of the file, by way of the alias */
+#define EXPECT_PAGE(l, i, n, rest) do {					\
+	EXPECT_EQ(0, memcmp(alias_at(l, i), src_at(l, i), n));		\
+	EXPECT_TRUE((size_t)(n) == (l)->m.page ||			\
+		    lab_all(alias_at(l, i) + (n), (l)->m.page - (n),	\
+			    rest));					\
+} while (0)
+
+/*
+ * Part of a page of a hole: nothing of what the frame had before shows, and
+ * the page is whole.
+ */
+TEST_F(file, pwrite_part)
+{
+	struct lab *l = &self->l;
+	size_t page = l->m.page;
+
+	ASSERT_EQ(100, pwrite(l->m.fd, src_at(l, 0), 100, 0));
+	EXPECT_PAGE(l, 0, 100, 0);
+	ASSERT_EQ(0, allocate(l->m.fd, 1, 1));
+	ASSERT_EQ(100, pwrite(l->m.fd, src_at(l, 1), 100, page));
+	EXPECT_PAGE(l, 1, 100, 0);
+	/* From the middle of one page to the middle of another */
+	ASSERT_EQ((ssize_t)(2 * page),
+		  pwrite(l->m.fd, src_at(l, 3) - page / 2, 2 * page,
+			 3 * page - page / 2));
+	EXPECT_TRUE(lab_all(alias_at(l, 2), page / 2, 0));
+	EXPECT_EQ(0, memcmp(alias_at(l, 3) - page / 2,
+			    src_at(l, 3) - page / 2, 2 * page));
+	EXPECT_TRUE(lab_all(alias_at(l, 4) + page / 2, page / 2, 0));
+}
+
+TEST_F(file, pwrite_over)
+{
+	struct lab *l = &self->l;
+	size_t page = l->m.page;
+
+	memset(l->m.alias, 7, l->m.len);
+	ASSERT_EQ(100, pwrite(l->m.fd, src_at(l, 0), 100, 0));
+	EXPECT_PAGE(l, 0, 100, 7);
+	ASSERT_EQ((ssize_t)page, pwrite(l->m.fd, src_at(l, 1), page, page));
+	EXPECT_PAGE(l, 1, page, 7);
+	EXPECT_PAGE(l, 2, 0, 7);
+}
+
+/* The file has the size that it was made with. */
+TEST_F(file, pwrite_at_the_end)
+{
+	struct lab *l = &self->l;
+	size_t page = l->m.page;
+	struct stat st;
+	ssize_t n;
+
+	n = pwrite(l->m.fd, src_at(l, 7), page + 1, 7 * page);
+	EXPECT_EQ((ssize_t)page, n);
+	EXPECT_PAGE(l, 7, page, 0);
+	EXPECT_EQ(-1, pwrite(l->m.fd, l->src, 1, l->m.len));
+	EXPECT_EQ(EFBIG, errno);
+	EXPECT_EQ(-1, pwrite(l->m.fd, l->src, 1, l->m.len + page));
+	EXPECT_EQ(EFBIG, errno);
+	EXPECT_EQ(0, pwrite(l->m.fd, l->src, 0, l->m.len));
+	ASSERT_EQ(0, fstat(l->m.fd, &st));
+	EXPECT_EQ((off_t)l->m.len, st.st_size);
+}
+
+/* A source that ends in the middle: what was written before counts. */
+TEST_F(file, pwrite_bad_source)
+{
+	struct lab *l = &self->l;
+	size_t page = l->m.page;
+	char *p = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ssize_t n;
+
+	ASSERT_NE(MAP_FAILED, p);
+	ASSERT_EQ(0, mprotect(p + page, page, PROT_NONE));
+	memcpy(p, src_at(l, 0), page);
+	EXPECT_EQ(-1, pwrite(l->m.fd, p + page, page, 0));
+	EXPECT_EQ(EFAULT, errno);
+	/* Nothing was made: it is a hole still. */
+	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
+	EXPECT_FAILED(-EFAULT, l->uffd, CONTINUE, page_at(l, 0), NULL, page);
+	n = pwrite(l->m.fd, p, 2 * page, 0);
+	EXPECT_EQ((ssize_t)page, n);
+	EXPECT_PAGE(l, 0, page, 0);
+	EXPECT_FAILED(-EFAULT, l->uffd, CONTINUE, page_at(l, 1), NULL, page);
+}
+
+/* A source that itself waits for userfaultfd, in the file that is written */
+TEST_F(file, pwrite_of_its_own_page)
+{
+	struct lab *l = &self->l;
+
+	write_file(l, 0, 2);
+	ASSERT_EQ((ssize_t)l->m.page,
+		  pwrite(l->m.fd, alias_at(l, 0), l->m.page, 4 * l->m.page));
+	EXPECT_EQ(0, memcmp(alias_at(l, 4), src_at(l, 0), l->m.page));
+	/* A page into itself, and one that does not exist yet into a hole */
+	ASSERT_EQ((ssize_t)l->m.page,
+		  pwrite(l->m.fd, alias_at(l, 1), l->m.page, l->m.page));
+	EXPECT_PAGE(l, 1, l->m.page, 0);
+	ASSERT_EQ((ssize_t)l->m.page,
+		  pwrite(l->m.fd, alias_at(l, 5), l->m.page, 6 * l->m.page));
+	EXPECT_TRUE(lab_all(alias_at(l, 6), l->m.page, 0));
+}
+
+TEST_F(file, other_calls)
+{
+	struct lab *l = &self->l;
+	struct iovec iov[] = { { src_at(l, 2), l->m.page },
+			       { src_at(l, 3), l->m.page } };
+	char byte = 0;
+
+	/* write() has a position; writev() fills a run. */
+	ASSERT_EQ(l->m.page, write(l->m.fd, src_at(l, 0), l->m.page));
+	ASSERT_EQ(l->m.page, write(l->m.fd, src_at(l, 1), l->m.page));
+	ASSERT_EQ(2 * l->m.page, writev(l->m.fd, iov, 2));
+	EXPECT_EQ(0, memcmp(l->m.alias, l->src, 4 * l->m.page));
+	/* Still nothing to read, as in any guest_memfd */
+	EXPECT_EQ(-1, pread(l->m.fd, &byte, 1, 0));
+	EXPECT_EQ(-1, ftruncate(l->m.fd, 0));
+	EXPECT_EQ(-1, ftruncate(l->m.fd, 2 * l->m.len));
+}
+
+/* Flags, mmap(), life */
+
+static int create(__u64 flags)
+{
+	int fd = __vm_create_guest_memfd(vm, 2 * LAB_PAGE, flags);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static int map_of(int fd, int flags)
+{
+	void *p = mmap(NULL, 2 * LAB_PAGE, PROT_READ | PROT_WRITE, flags, fd,
+		       0);
+
+	if (p == MAP_FAILED)
+		return -errno;
+	munmap(p, 2 * LAB_PAGE);
+	return 0;
+}
+
+TEST(flags)
+{
+	int fd, cap;
+
+	vm = vm_create_barebones();
+	cap = __vm_ioctl(vm, KVM_CHECK_EXTENSION,
+			 (void *)KVM_CAP_GUEST_MEMFD_FLAGS);
+	EXPECT_EQ((int)GMEM_FLAGS, cap);
+	EXPECT_EQ(1U, kvm_check_cap(KVM_CAP_USER_MEMORY));
+	EXPECT_EQ((int)GMEM_FLAGS, kvm_check_cap(KVM_CAP_GUEST_MEMFD_FLAGS));
+	for (int bit = 0; bit < 64; bit++) {
+		__u64 flag = 1ULL << bit;
+
+		fd = create(flag);
+		if (flag & GMEM_FLAGS) {
+			EXPECT_LE(0, fd);
+			close(fd);
+			continue;
+		}
+		EXPECT_EQ(-EINVAL, fd);
+		EXPECT_EQ(-EINVAL, create(flag | GMEM_FLAGS));
+	}
+}
+
+TEST(mapping)
+{
+	int fd;
+
+	vm = vm_create_barebones();
+	fd = create(0);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(-ENODEV, map_of(fd, MAP_SHARED));
+	EXPECT_EQ(-ENODEV, map_of(fd, MAP_PRIVATE));
+	EXPECT_EQ(-1, pwrite(fd, "x", 1, 0));
+	close(fd);
+
+	fd = create(GUEST_MEMFD_FLAG_INIT_SHARED);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(-ENODEV, map_of(fd, MAP_SHARED));
+	close(fd);
+
+	fd = create(GUEST_MEMFD_FLAG_MMAP);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, map_of(fd, MAP_SHARED));
+	EXPECT_EQ(-EINVAL, map_of(fd, MAP_PRIVATE));
+	EXPECT_EQ(-1, pwrite(fd, "x", 1, 0));
+	close(fd);
+
+	fd = create(GMEM_FLAGS);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, map_of(fd, MAP_SHARED));
+	EXPECT_EQ(0, map_of(fd, MAP_SHARED_VALIDATE));
+	EXPECT_EQ(-EINVAL, map_of(fd, MAP_PRIVATE));
+	EXPECT_EQ(1, pwrite(fd, "x", 1, 0));
+	close(fd);
+}
+
+/*
+ * A slot that is bound to the file and has a mapping of it, too: that is for
+ * VMs with private memory, whose files are not shared. The guest has its page,
+ * and by way of the mapping nobody gets it, nor anything else.
+ */
+TEST(bound_and_mapped)
+{
+	struct lab l;
+	int code = 0;
+	char v = 0;
+
+	TEST_REQUIRE(kvm_check_cap(KVM_CAP_VM_TYPES) &
+		     BIT(KVM_X86_SW_PROTECTED_VM));
+	guest_make(KVM_X86_SW_PROTECTED_VM, 1, PAGES);
+	EXPECT_EQ((int)GUEST_MEMFD_FLAG_MMAP,
+		  __vm_ioctl(vm, KVM_CHECK_EXTENSION,
+			     (void *)KVM_CAP_GUEST_MEMFD_FLAGS));
+	EXPECT_EQ(-EINVAL, create(GMEM_FLAGS));
+	gmem_flags = GUEST_MEMFD_FLAG_MMAP;
+	ASSERT_EQ(0, lab_setup(&l, &lab_guest_memfd));
+	ASSERT_EQ(0, guest_plug(l.m.area, l.m.len, KVM_MEM_GUEST_MEMFD,
+				l.m.fd));
+	vm_mem_set_private(vm, GMEM_GPA, 4 * l.m.page);
+
+	/* Private pages come from the file. */
+	by_guest = true;
+	EXPECT_WRITES(&l, 0, 9);
+	EXPECT_READS(&l, 0, 9);
+	EXPECT_READS(&l, 1, 0);
+	/* Shared ones would come from the mapping. */
+	EXPECT_EQ(EFAULT, touch(&l, 4, false, &v, &code));
+	EXPECT_EQ(EFAULT, touch(&l, 4, true, &v, &code));
+	by_guest = false;
+	for (int i = 0; i < 5; i++) {
+		EXPECT_EQ(SIGBUS, touch(&l, i, i % 2, &v, &code));
+		EXPECT_EQ(BUS_ADRERR, code);
+	}
+	EXPECT_EQ(-1, pwrite(l.m.fd, "x", 1, 0));
+
+	/* A hole takes it from the guest; a private page made shared stays. */
+	by_guest = true;
+	ASSERT_EQ(0, make_hole(l.m.fd, 0, 1));
+	EXPECT_READS(&l, 0, 0);
+	EXPECT_WRITES(&l, 1, 7);
+	vm_mem_set_shared(vm, GMEM_GPA, 4 * l.m.page);
+	EXPECT_EQ(EFAULT, touch(&l, 1, false, &v, &code));
+	vm_mem_set_private(vm, GMEM_GPA, 4 * l.m.page);
+	EXPECT_READS(&l, 1, 7);
+
+	/* Unbound and bound again, it has what it had. */
+	ASSERT_EQ(0, guest_plug(l.m.area, 0, 0, -1));
+	ASSERT_EQ(0, guest_plug(l.m.area, l.m.len, KVM_MEM_GUEST_MEMFD,
+				l.m.fd));
+	EXPECT_READS(&l, 1, 7);
+	kvm_vm_free(vm);
+	/* The mapping keeps the file, which keeps what is left of the VM. */
+	EXPECT_EQ(SIGBUS, lab_access(page_at(&l, 1), false, &v, &code));
+	lab_teardown(&l);
+}
+
+/* Where a VM has shared memory only, nothing can be bound. */
+TEST(shared_is_not_bound)
+{
+	struct lab l;
+
+	ASSERT_EQ(0, gmem_begin(&l));
+	ASSERT_EQ(0, guest_plug(l.m.area, 0, 0, -1));
+	EXPECT_EQ(-EINVAL, guest_plug(l.m.area, l.m.len, KVM_MEM_GUEST_MEMFD,
+				      l.m.fd));
+	lab_teardown(&l);
+}
+
+/* The mapping outlives the VM, its fd, and the last fd of the file. */
+TEST(mapping_outlives_vm)
+{
+	struct lab l;
+	struct toucher w;
+
+	by_guest = true;
+	ASSERT_EQ(0, gmem_begin(&l));
+	EXPECT_ARMED(&l, LAB_MISSING | LAB_MINOR);
+	EXPECT_DONE(l.uffd, COPY, l.m.area, l.src, l.m.page);
+	EXPECT_WRITES(&l, 0, 9);
+	by_guest = false;
+	close(l.m.fd);
+	l.m.fd = -1;
+	kvm_vm_free(vm);
+
+	EXPECT_READS(&l, 0, 9);
+	EXPECT_FAULTS(&l, &w, 1, true, 9, FAULT_MISSING);
+	EXPECT_DONE(l.uffd, COPY, page_at(&l, 1), src_at(&l, 1), l.m.page);
+	EXPECT_TOUCHED(&w.t, 9);
+	write_file(&l, 2, 1);
+	EXPECT_FAULTS(&l, &w, 2, false, 0, FAULT_MINOR);
+	EXPECT_DONE(l.uffd, CONTINUE, page_at(&l, 2), NULL, l.m.page);
+	EXPECT_TOUCHED(&w.t, first_of(&l, 2));
+	lab_teardown(&l);
+}
+
+TEST_HARNESS_MAIN
