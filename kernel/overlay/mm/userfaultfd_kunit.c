@@ -146,7 +146,7 @@ static bool uffd_test_can(struct uffd_test *t, vm_flags_t modes, bool wp_async)
 {
 	unsigned long granule = 0;
 
-	return vma_can_userfault(&t->vma, modes, wp_async, &granule) &&
+	return !userfaultfd_refusal(&t->vma, modes, wp_async, &granule) &&
 	       granule >= PAGE_SIZE;
 }
 
@@ -175,23 +175,41 @@ static void uffd_test_modes(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, uffd_test_can(t, 0, false));
 }
 
+/* Why, if there is a reason. */
+static enum uffd_refusal uffd_test_why(struct uffd_test *t, vm_flags_t modes,
+				       bool wp_async)
+{
+	unsigned long granule;
+
+	return userfaultfd_refusal(&t->vma, modes, wp_async, &granule);
+}
+
 static void uffd_test_refused(struct kunit *test)
 {
-	static const vm_flags_t never[] = {
-		VM_DROPPABLE, VM_SHADOW_STACK, VM_IO, VM_PFNMAP, VM_MIXEDMAP,
-		VM_DONTEXPAND,
+	static const struct {
+		vm_flags_t flag;
+		enum uffd_refusal why;
+	} never[] = {
+		{ VM_DROPPABLE, UFFD_REFUSAL_DROPPABLE },
+		{ VM_SHADOW_STACK, UFFD_REFUSAL_SPECIAL },
+		{ VM_IO, UFFD_REFUSAL_SPECIAL },
+		{ VM_PFNMAP, UFFD_REFUSAL_SPECIAL },
+		{ VM_MIXEDMAP, UFFD_REFUSAL_SPECIAL },
+		{ VM_DONTEXPAND, UFFD_REFUSAL_SPECIAL },
 	};
 	struct uffd_test *t = test->priv;
 	unsigned int i;
 
 	t->supported.modes = __VM_UFFD_FLAGS;
 	for (i = 0; i < ARRAY_SIZE(never); i++) {
-		if (!never[i])
+		if (!never[i].flag)
 			continue;
-		vm_flags_init(&t->vma, never[i]);
-		KUNIT_EXPECT_FALSE(test, uffd_test_can(t, VM_UFFD_MISSING, false));
+		vm_flags_init(&t->vma, never[i].flag);
+		KUNIT_EXPECT_EQ(test, uffd_test_why(t, VM_UFFD_MISSING, false),
+				never[i].why);
 		/* Not even what needs nothing of the type. */
-		KUNIT_EXPECT_FALSE(test, uffd_test_can(t, VM_UFFD_WP, true));
+		KUNIT_EXPECT_EQ(test, uffd_test_why(t, VM_UFFD_WP, true),
+				never[i].why);
 	}
 	/* None of it was a question to the type. */
 	KUNIT_EXPECT_EQ(test, t->asked, 0);
