@@ -108,7 +108,9 @@ def same_tests(stock, patched):
 
 
 # Kinds that joined, and the kind that they answer like: the memory beneath.
-JOINED = {"sysv": "memfd_shared", "sysv_rdonly": "memfd_rdonly"}
+JOINED = {"sysv": "memfd_shared", "sysv_rdonly": "memfd_rdonly",
+          "ramfs_shared": "memfd_shared", "ramfs_private": "memfd_private",
+          "secretmem": "memfd_shared"}
 
 
 def same_table(stock, patched):

@@ -1,14 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * userfaultfd_filemap.c - parts of handlers for memory in the page cache
+ * userfaultfd_filemap.c - userfaultfd for memory in the page cache
  *
- * What a memory type would otherwise write once more to answer
- * UFFD_REQ_FAULT_RESOLVE, where its pages live in the page cache of a file.
+ * filemap_userfaultfd_request() answers for a file whose only memory is its
+ * page cache: a filesystem or driver joins with one line in its
+ * vm_operations_struct. Below it are the parts that handlers of one's own are
+ * made of.
+ *
+ * Called by the userfaultfd core under the mmap lock or the lock of one VMA.
+ * Taken here, outermost first: the invalidate lock of the mapping, shared, while
+ * folios are looked up and added; folio locks; inside of them those of the page cache.
  */
+#include <linux/dax.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/sched/mm.h>
 
+#include "internal.h"
 #include "userfaultfd_internal.h"
+
+/* The first page offset behind the end of a file. */
+static pgoff_t uffd_end_of_file(struct inode *inode)
+{
+	return DIV_ROUND_UP(i_size_read(inode), PAGE_SIZE);
+}
 
 /* Lock @folio, if nobody else does and it is what a page table may get. */
 static bool uffd_trylock_folio(struct folio *folio,
@@ -24,7 +40,7 @@ static bool uffd_trylock_folio(struct folio *folio,
 }
 
 /**
- * userfaultfd_find_folios() - find memory that is there, without waiting
+ * userfaultfd_find_folios_nowait() - find memory, where that is simple
  * @resolve: a UFFD_RESOLVE_MINOR request.
  *
  * Adds the folios of the range to @resolve->folios, from the front on and up
@@ -36,7 +52,7 @@ static bool uffd_trylock_folio(struct folio *folio,
  * @resolve->index, both of which are valid answers; -EAGAIN if the type has to
  * see for itself what stands there.
  */
-int userfaultfd_find_folios(struct uffd_resolve *resolve)
+int userfaultfd_find_folios_nowait(struct uffd_resolve *resolve)
 {
 	struct address_space *mapping = resolve->inode->i_mapping;
 	XA_STATE(xas, &mapping->i_pages, resolve->index);
@@ -45,7 +61,7 @@ int userfaultfd_find_folios(struct uffd_resolve *resolve)
 	pgoff_t end;
 
 	end = min(resolve->index + resolve->nr_pages,
-		  DIV_ROUND_UP(i_size_read(resolve->inode), PAGE_SIZE));
+		  uffd_end_of_file(resolve->inode));
 	if (unlikely(resolve->index >= end))
 		return err;
 
@@ -77,4 +93,290 @@ int userfaultfd_find_folios(struct uffd_resolve *resolve)
 
 	return err;
 }
+
+/**
+ * userfaultfd_find_folios() - find memory in the page cache
+ * @resolve: a UFFD_RESOLVE_MINOR request.
+ *
+ * Answers the request for files whose memory is all in the page cache. A folio
+ * that is not uptodate is a hole.
+ *
+ * Context: from a handler. May wait for the lock of the first folio, but not
+ * for any behind it.
+ * Return: 0 if a folio was found, -ENOENT if there is a hole at
+ * @resolve->index, -EINVAL if that is past the end of the file.
+ */
+int userfaultfd_find_folios(struct uffd_resolve *resolve)
+{
+	struct folio *folio;
+	int err;
+
+	err = userfaultfd_find_folios_nowait(resolve);
+	if (err != -EAGAIN)
+		return err;
+
+	if (resolve->index >= uffd_end_of_file(resolve->inode))
+		return -EINVAL;
+	folio = filemap_lock_folio(resolve->inode->i_mapping, resolve->index);
+	if (IS_ERR(folio))
+		return -ENOENT;
+	if (!folio_test_uptodate(folio)) {
+		uffd_release(folio);
+		return -ENOENT;
+	}
+	folio_batch_add(&resolve->folios, folio);
+	return 0;
+}
 EXPORT_SYMBOL_NS_GPL(userfaultfd_find_folios, USERFAULTFD);
+
+/* As filemap_add_folio(), charged to the mapping's owner, whoever fills it. */
+static int uffd_charge_and_add(struct uffd_request *req, struct folio *folio,
+			       pgoff_t index)
+{
+	struct address_space *mapping = req->resolve.inode->i_mapping;
+	struct mem_cgroup *memcg, *old;
+	int err;
+
+	memcg = get_mem_cgroup_from_mm(req->vma->vm_mm);
+	old = set_active_memcg(memcg);
+	err = filemap_add_folio(mapping, folio, index,
+				mapping_gfp_mask(mapping));
+	set_active_memcg(old);
+	mem_cgroup_put(memcg);
+	return err;
+}
+
+/**
+ * userfaultfd_add_folio() - add a new folio to the page cache and to an answer
+ * @req: the UFFD_RESOLVE_MISSING request that the folio is made for.
+ * @folio: a folio that userfaultfd_fill_folio() filled, unlocked and in no file.
+ * @index: page offset of its first page in the file, a multiple of its length.
+ *
+ * Charges the folio to the owner of the mapping, locks it, adds it to the page
+ * cache, to the LRU and to the answer, and marks it dirty: for reclaim it must
+ * never be a copy of something that could be read again. From then on it is the
+ * core that has the lock and the caller's reference; userfaultfd_remove_folio()
+ * is the way back.
+ *
+ * Context: from the handler of @req only, which excludes hole punching, if the
+ * file knows it, usually by filemap_invalidate_lock_shared(). May sleep.
+ * Return: 0; -EEXIST if something stands at @index; -EFAULT if that is past the
+ * end of the file; -ENOMEM. On an error the folio is as it was.
+ */
+int userfaultfd_add_folio(struct uffd_request *req, struct folio *folio,
+			  pgoff_t index)
+{
+	struct inode *inode = req->resolve.inode;
+	int err;
+
+	if (index >= uffd_end_of_file(inode))
+		return -EFAULT;
+	err = uffd_charge_and_add(req, folio, index);
+	if (err)
+		return err;
+
+	/*
+	 * Truncation sets the size before it looks for folios: it has found
+	 * this one, and waits for its lock, or has set the size by now.
+	 */
+	if (unlikely(index >= uffd_end_of_file(inode))) {
+		userfaultfd_remove_folio(folio);
+		folio_unlock(folio);
+		return -EFAULT;
+	}
+	folio_mark_dirty(folio);
+	folio_batch_add(&req->resolve.folios, folio);
+	return 0;
+}
+EXPORT_SYMBOL_NS_GPL(userfaultfd_add_folio, USERFAULTFD);
+
+/**
+ * userfaultfd_remove_folio() - take a folio out of the page cache again
+ * @folio: a folio that userfaultfd_add_folio() added, still locked.
+ *
+ * Answers UFFD_REQ_FAULT_UNDO: lock and reference remain with the core.
+ *
+ * Context: from a handler only.
+ */
+void userfaultfd_remove_folio(struct folio *folio)
+{
+	folio_cancel_dirty(folio);
+	filemap_remove_folio(folio);
+}
+EXPORT_SYMBOL_NS_GPL(userfaultfd_remove_folio, USERFAULTFD);
+
+/*
+ * The ready-made handler
+ */
+
+/* What keeps a mapping from being served, or NULL. */
+static const char *filemap_uffd_flaw(struct address_space *mapping)
+{
+	const struct address_space_operations *ops = mapping->a_ops;
+
+	if (mapping_inaccessible(mapping))
+		return "its memory must not be touched by the kernel";
+	if (!mapping_unevictable(mapping))
+		return "its folios may be reclaimed";
+	if (ops->writepage || ops->writepages)
+		return "its folios are written back";
+	if (ops->readahead)
+		return "its folios are read from somewhere";
+	if (dax_mapping(mapping) || mapping_min_folio_order(mapping))
+		return "its entries are not folios of one page";
+	return NULL;
+}
+
+static int filemap_uffd_supported(struct uffd_request *req)
+{
+	struct address_space *mapping = req->vma->vm_file->f_mapping;
+	const char *flaw = filemap_uffd_flaw(mapping);
+
+	if (WARN_ONCE(flaw, "userfaultfd: %ps cannot be served as page cache: %s\n",
+		      mapping->a_ops, flaw))
+		return -EOPNOTSUPP;
+
+	req->supported.modes = __VM_UFFD_FLAGS;
+	req->supported.granule = PAGE_SIZE;
+	return 0;
+}
+
+static int filemap_uffd_present(struct uffd_present *present)
+{
+	struct folio *folio;
+	bool uptodate;
+
+	if (present->index >= uffd_end_of_file(present->inode))
+		return -EINVAL;
+	folio = filemap_get_folio(present->inode->i_mapping, present->index);
+	if (IS_ERR(folio))
+		return -ENOENT;
+	uptodate = folio_test_uptodate(folio);
+	folio_put(folio);
+	return uptodate ? 0 : -ENOENT;
+}
+
+/*
+ * Fill the folio that stands at @index, if it never was: write() may have died
+ * on the way, or the space was only reserved.
+ */
+static int filemap_uffd_fill_hole(struct uffd_request *req, pgoff_t index)
+{
+	struct uffd_resolve *resolve = &req->resolve;
+	struct address_space *mapping = resolve->inode->i_mapping;
+	struct folio *folio;
+	int err = -EEXIST;
+
+	/* There is a lock to wait for only while no other is held. */
+	folio = __filemap_get_folio(mapping, index, FGP_LOCK |
+				    (folio_batch_count(&resolve->folios) ?
+				     FGP_NOWAIT : 0), 0);
+	if (IS_ERR(folio))
+		return -EEXIST;
+	if (folio_test_uptodate(folio) || folio_test_large(folio))
+		goto release;
+
+	err = -EFAULT;
+	if (index >= uffd_end_of_file(resolve->inode))
+		goto release;
+	err = -EIO;
+	if (folio_test_hwpoison(folio))
+		goto release;
+	err = userfaultfd_fill_folio(req, folio, index);
+	if (err)
+		goto release;
+
+	folio_mark_dirty(folio);
+	folio_batch_add(&resolve->folios, folio);
+	return 0;
+release:
+	uffd_release(folio);
+	return err;
+}
+
+static int filemap_uffd_create(struct uffd_request *req, pgoff_t index)
+{
+	struct address_space *mapping = req->resolve.inode->i_mapping;
+	struct folio *folio;
+	int err;
+
+	folio = filemap_alloc_folio(mapping_gfp_mask(mapping), 0);
+	if (!folio)
+		return -ENOMEM;
+
+	err = userfaultfd_fill_folio(req, folio, index);
+	if (!err)
+		err = userfaultfd_add_folio(req, folio, index);
+	if (!err)
+		return 0;
+
+	folio_put(folio);
+	return err == -EEXIST ? filemap_uffd_fill_hole(req, index) : err;
+}
+
+static int filemap_uffd_resolve(struct uffd_request *req)
+{
+	if (req->resolve.mode == UFFD_RESOLVE_MINOR)
+		return userfaultfd_find_folios(&req->resolve);
+	return userfaultfd_create_folios(req, filemap_uffd_create);
+}
+
+/**
+ * filemap_userfaultfd_request() - the ready-made answers of page cache memory
+ * @req: the request.
+ *
+ * For a file whose only memory is its page cache: what is not there reads as
+ * zeroes, and what is there stays until it is truncated. Supports every mode.
+ * A filesystem or driver joins by one line in its vm_operations_struct::
+ *
+ *	.userfaultfd_request = filemap_userfaultfd_request,
+ *
+ * What it needs of the file's f_mapping:
+ *
+ * - mapping_set_unevictable(): reclaim leaves it alone;
+ * - no ->writepage(), ->writepages() or ->readahead(): there is nothing behind
+ *   it, neither to write to nor to read from;
+ * - no ->read_folio(), or one that only clears: for a fault that nobody serves,
+ *   the handler makes zeroes without asking it;
+ * - a ->dirty_folio(), such as noop_dirty_folio();
+ * - mapping_gfp_mask() as new folios need it, which are of one page each;
+ * - its host's i_size ends the memory; truncation sets it before it removes
+ *   folios, and hole punching holds filemap_invalidate_lock();
+ * - not AS_INACCESSIBLE, not DAX, no minimal folio order.
+ *
+ * What can be seen of this at registration is checked there: on a mapping that
+ * does not fit, nothing is supported, and the log gets a warning.
+ *
+ * A folio that is not uptodate is a hole. New folios are charged to the owner
+ * of the mapping and are dirty.
+ *
+ * Return: see &struct uffd_request.
+ */
+int filemap_userfaultfd_request(struct uffd_request *req)
+{
+	struct address_space *mapping = req->vma->vm_file->f_mapping;
+	int err;
+
+	switch (req->kind) {
+	case UFFD_REQ_GET_SUPPORTED:
+		return filemap_uffd_supported(req);
+	case UFFD_REQ_FAULT_UNDO:
+		userfaultfd_remove_folio(req->undo.folio);
+		return 0;
+	case UFFD_REQ_GET_PRESENT:
+	case UFFD_REQ_FAULT_RESOLVE:
+		break;
+	default:
+		return -EOPNOTSUPP;
+	}
+
+	/* A hole punch that runs is waited for, and none begins meanwhile. */
+	filemap_invalidate_lock_shared(mapping);
+	if (req->kind == UFFD_REQ_GET_PRESENT)
+		err = filemap_uffd_present(&req->present);
+	else
+		err = filemap_uffd_resolve(req);
+	filemap_invalidate_unlock_shared(mapping);
+	return err;
+}
+EXPORT_SYMBOL_NS_GPL(filemap_userfaultfd_request, USERFAULTFD);

@@ -157,11 +157,12 @@ static __always_inline int uffd_copy_folio(struct uffd_source *source,
 /**
  * userfaultfd_fill_folio() - give a new folio its content
  * @req: the UFFD_RESOLVE_MISSING request that the folio is made for.
- * @folio: the folio: new, not yet inserted anywhere.
+ * @folio: the folio: new and not yet inserted anywhere, or locked and, since
+ *	it is not uptodate, not seen by anybody.
  * @index: page offset of its first page in the file.
  *
- * Fills all of @folio and marks it uptodate. A folio that is filled from user
- * memory must lie inside of the range that was asked for.
+ * Fills all of @folio and marks it uptodate. But for a fault, it must lie
+ * inside of the range that was asked for.
  *
  * Context: from the handler of @req only. Does not sleep on user memory.
  * Return: 0; -EFAULT if the user's memory is not there right now, upon which
@@ -171,21 +172,22 @@ static __always_inline int uffd_copy_folio(struct uffd_source *source,
 int userfaultfd_fill_folio(struct uffd_request *req, struct folio *folio,
 			   pgoff_t index)
 {
-	struct uffd_source *source = req->resolve.source;
-	int err;
+	struct uffd_resolve *resolve = &req->resolve;
+	struct uffd_source *source = resolve->source;
 
-	if (!source->from_user) {
-		uffd_clear_folio(folio, uffd_address(req->vma, index));
-	} else {
-		index -= req->resolve.index;
-		if (WARN_ON_ONCE(index + folio_nr_pages(folio) >
-				 req->resolve.nr_pages))
-			return -EINVAL;
+	/* A fault may be resolved by more than its page, a fill must not. */
+	if (WARN_ON_ONCE(!resolve->fault && index - resolve->index +
+			 folio_nr_pages(folio) > resolve->nr_pages))
+		return -EINVAL;
 
-		err = uffd_copy_folio(source, folio, index);
+	if (source->from_user) {
+		int err = uffd_copy_folio(source, folio, index - resolve->index);
+
 		if (unlikely(err))
 			return err;
 		flush_dcache_folio(folio);
+	} else {
+		uffd_clear_folio(folio, uffd_address(req->vma, index));
 	}
 
 	/* The barrier in here puts the content before the entry that maps it. */
@@ -279,7 +281,7 @@ static long uffd_pages_in_file(struct vm_area_struct *vma, pgoff_t index,
 	if (!vma->vm_file)
 		return nr;
 
-	end = DIV_ROUND_UP(i_size_read(file_inode(vma->vm_file)), PAGE_SIZE);
+	end = DIV_ROUND_UP(i_size_read(vma->vm_file->f_mapping->host), PAGE_SIZE);
 	return index < end ? min_t(pgoff_t, nr, end - index) : 0;
 }
 
@@ -297,12 +299,23 @@ pte_t uffd_page_entry(const struct uffd_fill *fill, struct page *page,
 		      bool in_file)
 {
 	struct vm_area_struct *vma = fill->vma;
-	pte_t entry = pte_mkdirty(mk_pte(page, vma->vm_page_prot));
+	pte_t entry = mk_pte(page, vma->vm_page_prot);
+	const bool writable = pte_write(entry);
 
+	/*
+	 * A file that wants to know of the first write to a page hears of it by
+	 * a fault, and takes dirty for "knows". Writable by default means that
+	 * it does not.
+	 */
+	if (in_file && !writable && vma_needs_dirty_tracking(vma))
+		goto protect;
+
+	entry = pte_mkdirty(entry);
 	/* A private mapping may look at the file, but not write to it. */
-	if ((vma->vm_flags & VM_WRITE) &&
+	if (!writable && (vma->vm_flags & VM_WRITE) &&
 	    (!in_file || (vma->vm_flags & VM_SHARED)))
 		entry = pte_mkwrite(entry, vma);
+protect:
 	if (fill->flags & MFILL_ATOMIC_WP)
 		entry = pte_mkuffd_wp(entry);
 	return entry;
@@ -769,6 +782,9 @@ static int uffd_fill_reread(struct uffd_fill *fill)
 	uffd_fill_unlock(fill);
 
 	err = uffd_fill_bounce(fill);
+	/* However often a type wants its source anew, it can be killed. */
+	if (!err && fatal_signal_pending(current))
+		err = -EINTR;
 	if (!err)
 		err = uffd_fill_lock(fill);
 	if (err || uffd_fill_same(fill))
@@ -828,7 +844,7 @@ ssize_t userfaultfd_fill(struct userfaultfd_ctx *ctx, unsigned long start,
 	err = uffd_fill_choose(&fill);
 	while (likely(!err)) {
 		err = uffd_fill_walk(&fill);
-		if (likely(!fill.source.not_resident))
+		if (likely(err != -EFAULT || !fill.source.not_resident))
 			break;
 		err = uffd_fill_reread(&fill);
 	}

@@ -6,7 +6,7 @@
  *	userfaultfd_register.c	what a mapping may be registered with
  *	userfaultfd_fault.c	decides what a page fault on armed memory is
  *	userfaultfd_fill.c	COPY, ZEROPAGE, CONTINUE, POISON
- *	userfaultfd_filemap.c	parts of handlers for page cache memory
+ *	userfaultfd_filemap.c	a handler for page cache memory, and its parts
  *	userfaultfd.c		sets up mappings; write protection, MOVE
  *
  * Locking, outermost first:
@@ -51,6 +51,7 @@ int uffd_anon_resolve(struct uffd_request *req);
 int uffd_unsupported(uffd_handler_t handler, struct uffd_supported *answer,
 		     bool answered);
 int uffd_present(struct vm_area_struct *vma, pgoff_t index);
+bool uffd_errno_known(int err);
 int uffd_check_errno(uffd_handler_t handler, int err);
 int uffd_cut_off(uffd_handler_t handler, struct uffd_request *req,
 		 unsigned int good, const char *flaw);
@@ -65,15 +66,30 @@ static inline unsigned long uffd_address(const struct vm_area_struct *vma,
 	return vma->vm_start + ((index - vma->vm_pgoff) << PAGE_SHIFT);
 }
 
+/* Has the core a reference on @folio, beside those of the page cache? */
+static inline bool uffd_folio_referenced(struct folio *folio)
+{
+	return folio_ref_count(folio) > (folio->mapping ? folio_nr_pages(folio) : 0);
+}
+
+/* Does @folio begin at @index and end before @end? */
+static inline bool uffd_folio_within(struct folio *folio, pgoff_t index,
+				     pgoff_t end)
+{
+	return folio->index == index && folio_next_index(folio) <= end;
+}
+
 /**
  * uffd_folio_flaw() - what is wrong with a folio that a type handed out
  * @folio: the folio.
  * @index: page offset that it must hold.
+ * @end: page offset that it must not reach beyond; 0 if it may.
  * @mapping: the file that it must belong to; NULL for new anonymous memory.
  *
- * Return: one word for the warning, or NULL if it may be mapped.
+ * Return: a word for the warning, or NULL if it may be mapped.
  */
 static inline const char *uffd_folio_flaw(struct folio *folio, pgoff_t index,
+					  pgoff_t end,
 					  struct address_space *mapping)
 {
 	if (unlikely(!folio_test_locked(folio)))
@@ -85,12 +101,16 @@ static inline const char *uffd_folio_flaw(struct folio *folio, pgoff_t index,
 	/* Not in the swap cache, as it has this mapping: ->index is its place. */
 	if (unlikely(index - folio->index >= folio_nr_pages(folio)))
 		return "misplaced";
+	if (unlikely(!uffd_folio_referenced(folio)))
+		return "unreferenced";
+	if (unlikely(end && !uffd_folio_within(folio, index, end)))
+		return "too large";
 	return NULL;
 }
 
 /* A folio without flaw or poison: the usual case in one look. */
 static inline bool uffd_folio_good(struct folio *folio, pgoff_t index,
-				   struct address_space *mapping)
+				   pgoff_t end, struct address_space *mapping)
 {
 	const unsigned long set = BIT(PG_locked) | BIT(PG_uptodate);
 
@@ -100,8 +120,11 @@ static inline bool uffd_folio_good(struct folio *folio, pgoff_t index,
 	if (folio->mapping != mapping)
 		return false;
 	if (!folio_test_large(folio))
-		return folio->index == index;
+		return folio->index == index &&
+		       folio_ref_count(folio) > !!mapping;
 	return index - folio->index < folio_nr_pages(folio) &&
+	       uffd_folio_referenced(folio) &&
+	       (!end || uffd_folio_within(folio, index, end)) &&
 	       !folio_test_has_hwpoisoned(folio);
 }
 
@@ -141,10 +164,13 @@ static inline uffd_handler_t uffd_handler(struct vm_area_struct *vma)
 }
 
 /* Does an answer to UFFD_REQ_GET_SUPPORTED make sense? */
-static inline bool uffd_supported_sane(const struct uffd_supported *answer)
+static inline bool uffd_supported_sane(struct vm_area_struct *vma,
+				       const struct uffd_supported *answer)
 {
-	return !(answer->modes & ~__VM_UFFD_FLAGS) &&
-	       answer->granule >= PAGE_SIZE && is_power_of_2(answer->granule);
+	if (unlikely(answer->modes & ~__VM_UFFD_FLAGS))
+		return false;
+	return answer->granule == (vma_has_huge_entries(vma) ?
+				   huge_entry_size(vma) : PAGE_SIZE);
 }
 
 /* What anonymous memory supports. */
@@ -184,7 +210,7 @@ static __always_inline int uffd_supported(struct vm_area_struct *vma,
 		return uffd_unsupported(handler, answer, false);
 
 	*answer = req.supported;
-	if (unlikely(!uffd_supported_sane(answer)))
+	if (unlikely(!uffd_supported_sane(vma, answer)))
 		return uffd_unsupported(handler, answer, true);
 
 	/* Only anonymous memory can do without markers for absent pages. */
@@ -204,17 +230,21 @@ static __always_inline int uffd_supported(struct vm_area_struct *vma,
  * Return: 0 with at least one folio in @req that may be mapped: locked,
  * referenced, uptodate, in the right file, at the right offset; or an errno of
  * &struct uffd_resolve without any folio; -EIO for a poisoned page and, with
- * a warning, for a folio that is not as it should be.
+ * a warning, for a folio or an errno that is not as it should be.
  */
 static __always_inline int uffd_resolve(uffd_handler_t handler,
 					struct uffd_request *req)
 {
 	struct uffd_resolve *resolve = &req->resolve;
 	struct address_space *mapping = NULL;
-	pgoff_t index = resolve->index;
+	pgoff_t index = resolve->index, end = 0;
 	const char *flaw = "no";
 	unsigned int i = 0;
 	int err;
+
+	/* What is there may be larger than what is asked for, new must not. */
+	if (resolve->source && !resolve->fault)
+		end = index + resolve->nr_pages;
 
 	err = handler(req);
 	if (unlikely(err))
@@ -228,8 +258,8 @@ static __always_inline int uffd_resolve(uffd_handler_t handler,
 	for (; i < folio_batch_count(&resolve->folios); i++) {
 		struct folio *folio = resolve->folios.folios[i];
 
-		if (unlikely(!uffd_folio_good(folio, index, mapping))) {
-			flaw = uffd_folio_flaw(folio, index, mapping);
+		if (unlikely(!uffd_folio_good(folio, index, end, mapping))) {
+			flaw = uffd_folio_flaw(folio, index, end, mapping);
 			return uffd_cut_off(handler, req, i, flaw);
 		}
 		index = folio_next_index(folio);

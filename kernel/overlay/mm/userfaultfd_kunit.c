@@ -73,6 +73,30 @@ static const struct vm_operations_struct uffd_test_no_ops;
 
 #define UFFD_TEST_INDEX	8
 
+/* A folio at @index of the file, which has references on it as page cache has. */
+static struct folio *uffd_test_add(struct uffd_test *t, unsigned int order,
+				   pgoff_t index)
+{
+	struct folio *folio = folio_alloc(GFP_KERNEL | __GFP_ZERO, order);
+
+	if (!folio)
+		return NULL;
+	folio_ref_add(folio, folio_nr_pages(folio));
+	folio->mapping = &t->mapping;
+	folio->index = index;
+	folio_mark_uptodate(folio);
+	return folio;
+}
+
+/* Takes it out again. Nobody else must have it by now. */
+static void uffd_test_remove(struct kunit *test, struct folio *folio)
+{
+	KUNIT_EXPECT_FALSE(test, folio_test_locked(folio));
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), folio_nr_pages(folio) + 1);
+	folio->mapping = NULL;
+	folio_put_refs(folio, folio_nr_pages(folio) + 1);
+}
+
 static int uffd_test_init(struct kunit *test)
 {
 	struct uffd_test *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
@@ -87,11 +111,8 @@ static int uffd_test_init(struct kunit *test)
 	t->supported.modes = VM_UFFD_MISSING;
 	t->supported.granule = PAGE_SIZE;
 
-	t->folio = folio_alloc(GFP_KERNEL | __GFP_ZERO, 0);
+	t->folio = uffd_test_add(t, 0, UFFD_TEST_INDEX);
 	KUNIT_ASSERT_NOT_NULL(test, t->folio);
-	t->folio->mapping = &t->mapping;
-	t->folio->index = UFFD_TEST_INDEX;
-	folio_mark_uptodate(t->folio);
 	test->priv = t;
 	return 0;
 }
@@ -100,12 +121,8 @@ static void uffd_test_exit(struct kunit *test)
 {
 	struct uffd_test *t = test->priv;
 
-	if (t && t->folio) {
-		KUNIT_EXPECT_FALSE(test, folio_test_locked(t->folio));
-		KUNIT_EXPECT_EQ(test, folio_ref_count(t->folio), 1);
-		t->folio->mapping = NULL;
-		folio_put(t->folio);
-	}
+	if (t && t->folio)
+		uffd_test_remove(test, t->folio);
 }
 
 /*
@@ -121,13 +138,16 @@ static void uffd_test_sane(struct kunit *test)
 	} cases[] = {
 		{ 0, PAGE_SIZE, true },
 		{ VM_UFFD_MISSING, PAGE_SIZE, true },
-		{ __VM_UFFD_FLAGS, PMD_SIZE, true },
+		{ __VM_UFFD_FLAGS, PAGE_SIZE, true },
+		/* The core maps nothing else but where it knows the entries. */
+		{ __VM_UFFD_FLAGS, PMD_SIZE, false },
 		{ VM_UFFD_MISSING | VM_SHARED, PAGE_SIZE, false },
 		{ VM_UFFD_MISSING, 0, false },
 		{ VM_UFFD_MISSING, PAGE_SIZE / 2, false },
 		{ VM_UFFD_MISSING, 3 * PAGE_SIZE, false },
 		{ VM_UFFD_MISSING, PAGE_SIZE + 1, false },
 	};
+	struct uffd_test *t = test->priv;
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -136,7 +156,7 @@ static void uffd_test_sane(struct kunit *test)
 			.granule = cases[i].granule,
 		};
 
-		KUNIT_EXPECT_EQ_MSG(test, uffd_supported_sane(&answer),
+		KUNIT_EXPECT_EQ_MSG(test, uffd_supported_sane(&t->vma, &answer),
 				    cases[i].sane, "case %u", i);
 	}
 }
@@ -282,30 +302,36 @@ static void uffd_test_flaws(struct kunit *test)
 	struct folio *folio = t->folio;
 	const pgoff_t index = UFFD_TEST_INDEX;
 
-	KUNIT_EXPECT_STREQ(test, uffd_folio_flaw(folio, index, &t->mapping),
+	KUNIT_EXPECT_STREQ(test, uffd_folio_flaw(folio, index, 0, &t->mapping),
 			   "unlocked");
 	folio_lock(folio);
-	KUNIT_EXPECT_NULL(test, uffd_folio_flaw(folio, index, &t->mapping));
+	KUNIT_EXPECT_NULL(test, uffd_folio_flaw(folio, index, 0, &t->mapping));
 
 	folio_clear_uptodate(folio);
-	KUNIT_EXPECT_STREQ(test, uffd_folio_flaw(folio, index, &t->mapping),
+	KUNIT_EXPECT_STREQ(test, uffd_folio_flaw(folio, index, 0, &t->mapping),
 			   "not uptodate");
 	folio_mark_uptodate(folio);
 
-	KUNIT_EXPECT_STREQ(test, uffd_folio_flaw(folio, index, &other),
+	KUNIT_EXPECT_STREQ(test, uffd_folio_flaw(folio, index, 0, &other),
 			   "foreign");
 	/* The page cache is no anonymous memory, nor the other way round. */
-	KUNIT_EXPECT_STREQ(test, uffd_folio_flaw(folio, index, NULL), "foreign");
+	KUNIT_EXPECT_STREQ(test, uffd_folio_flaw(folio, index, 0, NULL), "foreign");
 	folio->mapping = NULL;
-	KUNIT_EXPECT_STREQ(test, uffd_folio_flaw(folio, index, &t->mapping),
+	KUNIT_EXPECT_STREQ(test, uffd_folio_flaw(folio, index, 0, &t->mapping),
 			   "foreign");
-	KUNIT_EXPECT_NULL(test, uffd_folio_flaw(folio, index, NULL));
+	KUNIT_EXPECT_NULL(test, uffd_folio_flaw(folio, index, 0, NULL));
 	folio->mapping = &t->mapping;
 
-	KUNIT_EXPECT_STREQ(test, uffd_folio_flaw(folio, index - 1, &t->mapping),
+	KUNIT_EXPECT_STREQ(test, uffd_folio_flaw(folio, index - 1, 0, &t->mapping),
 			   "misplaced");
-	KUNIT_EXPECT_STREQ(test, uffd_folio_flaw(folio, index + 1, &t->mapping),
+	KUNIT_EXPECT_STREQ(test, uffd_folio_flaw(folio, index + 1, 0, &t->mapping),
 			   "misplaced");
+
+	/* One reference is that of the page cache. */
+	folio_put(folio);
+	KUNIT_EXPECT_STREQ(test, uffd_folio_flaw(folio, index, 0, &t->mapping),
+			   "unreferenced");
+	folio_get(folio);
 	folio_unlock(folio);
 }
 
@@ -313,21 +339,25 @@ static void uffd_test_flaws(struct kunit *test)
 static void uffd_test_large(struct kunit *test)
 {
 	struct uffd_test *t = test->priv;
-	struct folio *folio = folio_alloc(GFP_KERNEL | __GFP_COMP, 2);
+	struct folio *folio = uffd_test_add(t, 2, 4);
 	pgoff_t index;
 
 	KUNIT_ASSERT_NOT_NULL(test, folio);
-	folio->mapping = &t->mapping;
-	folio->index = 4;
-	folio_mark_uptodate(folio);
 	folio_lock(folio);
 	for (index = 0; index < 12; index++)
 		KUNIT_EXPECT_EQ_MSG(test,
-				    !uffd_folio_flaw(folio, index, &t->mapping),
+				    !uffd_folio_flaw(folio, index, 0, &t->mapping),
 				    index >= 4 && index < 8, "index %lu", index);
-	folio->mapping = NULL;
+
+	/* A new one has to keep to the range. */
+	KUNIT_EXPECT_NULL(test, uffd_folio_flaw(folio, 4, 8, &t->mapping));
+	KUNIT_EXPECT_NULL(test, uffd_folio_flaw(folio, 4, 9, &t->mapping));
+	KUNIT_EXPECT_STREQ(test, uffd_folio_flaw(folio, 4, 7, &t->mapping),
+			   "too large");
+	KUNIT_EXPECT_STREQ(test, uffd_folio_flaw(folio, 5, 9, &t->mapping),
+			   "too large");
 	folio_unlock(folio);
-	folio_put(folio);
+	uffd_test_remove(test, folio);
 }
 
 static void uffd_test_resolve(struct kunit *test)
@@ -340,7 +370,7 @@ static void uffd_test_resolve(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, folio_batch_count(&req.resolve.folios), 1);
 	KUNIT_EXPECT_PTR_EQ(test, req.resolve.folios.folios[0], t->folio);
 	KUNIT_EXPECT_TRUE(test, folio_test_locked(t->folio));
-	KUNIT_EXPECT_EQ(test, folio_ref_count(t->folio), 2);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(t->folio), 3);
 	uffd_release(t->folio);
 }
 
@@ -353,11 +383,8 @@ static void uffd_test_cut_off(struct kunit *test)
 	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE))
 		kunit_skip(test, "needs CONFIG_MEMORY_FAILURE");
 
-	t->next = folio_alloc(GFP_KERNEL, 0);
+	t->next = uffd_test_add(t, 0, UFFD_TEST_INDEX + 1);
 	KUNIT_ASSERT_NOT_NULL(test, t->next);
-	t->next->mapping = &t->mapping;
-	t->next->index = UFFD_TEST_INDEX + 1;
-	folio_mark_uptodate(t->next);
 
 	uffd_init_resolve(&req, &t->vma, UFFD_TEST_INDEX, 2, NULL);
 	KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req), 0);
@@ -372,10 +399,7 @@ static void uffd_test_cut_off(struct kunit *test)
 	uffd_release(t->folio);
 	ClearPageHWPoison(folio_page(t->next, 0));
 
-	KUNIT_EXPECT_FALSE(test, folio_test_locked(t->next));
-	KUNIT_EXPECT_EQ(test, folio_ref_count(t->next), 1);
-	t->next->mapping = NULL;
-	folio_put(t->next);
+	uffd_test_remove(test, t->next);
 }
 
 /* A poisoned page is no fault of the type: -EIO, and everything given back. */
@@ -405,11 +429,8 @@ static void uffd_test_poisoned_in_large(struct kunit *test)
 	    !IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
 		kunit_skip(test, "needs memory failure and large folios");
 
-	large = folio_alloc(GFP_KERNEL, 2);
+	large = uffd_test_add(t, 2, 4);
 	KUNIT_ASSERT_NOT_NULL(test, large);
-	large->mapping = &t->mapping;
-	large->index = 4;
-	folio_mark_uptodate(large);
 	SetPageHWPoison(folio_page(large, 1));
 	folio_set_has_hwpoisoned(large);
 	t->folio = large;
@@ -429,8 +450,7 @@ static void uffd_test_poisoned_in_large(struct kunit *test)
 
 	ClearPageHWPoison(folio_page(large, 1));
 	folio_clear_has_hwpoisoned(large);
-	large->mapping = NULL;
-	folio_put(large);
+	uffd_test_remove(test, large);
 	t->folio = small;
 }
 
@@ -439,12 +459,25 @@ static void uffd_test_errno(struct kunit *test)
 	struct uffd_test *t = test->priv;
 	struct uffd_request req;
 
-	for (t->err = -MAX_ERRNO; t->err < 0; t->err += 5) {
+	int known = 0;
+
+	for (t->err = -MAX_ERRNO; t->err < 0; t->err++) {
+		if (!uffd_errno_known(t->err))
+			continue;
+		known++;
 		uffd_init_resolve(&req, &t->vma, UFFD_TEST_INDEX, 1, NULL);
 		KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req),
 				t->err);
 		KUNIT_EXPECT_EQ(test, uffd_present(&t->vma, 0), t->err);
 	}
+	KUNIT_EXPECT_EQ(test, known, 11);
+	/* What the core itself says to user space, or what is no errno at all */
+	KUNIT_EXPECT_FALSE(test, uffd_errno_known(-EAGAIN));
+	KUNIT_EXPECT_FALSE(test, uffd_errno_known(-EINTR));
+	KUNIT_EXPECT_FALSE(test, uffd_errno_known(-EOPNOTSUPP));
+	KUNIT_EXPECT_FALSE(test, uffd_errno_known(-MAX_ERRNO - 1));
+	KUNIT_EXPECT_FALSE(test, uffd_errno_known(1));
+	KUNIT_EXPECT_TRUE(test, uffd_errno_known(0));
 }
 
 static void uffd_test_present(struct kunit *test)

@@ -35,6 +35,36 @@ int uffd_unsupported(uffd_handler_t handler, struct uffd_supported *answer,
 }
 
 /**
+ * uffd_errno_known() - may a type return this?
+ * @err: what it returned.
+ *
+ * Others would tell user space something else: -EAGAIN that its address space
+ * is changing, -EINTR that it is being killed.
+ *
+ * Return: whether it is one that linux/userfaultfd_request.h lists, or 0.
+ */
+bool uffd_errno_known(int err)
+{
+	switch (err) {
+	case 0:
+	case -ENOENT:
+	case -EEXIST:
+	case -EINVAL:
+	case -EFAULT:
+	case -ENOMEM:
+	case -ENOSPC:
+	case -EDQUOT:
+	case -EACCES:
+	case -EPERM:
+	case -EIO:
+	case -EHWPOISON:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/**
  * uffd_check_errno() - an errno that a type may return
  * @handler: who returned it.
  * @err: what it returned.
@@ -43,7 +73,7 @@ int uffd_unsupported(uffd_handler_t handler, struct uffd_supported *answer,
  */
 int uffd_check_errno(uffd_handler_t handler, int err)
 {
-	if (WARN_ONCE(err > 0 || err < -MAX_ERRNO,
+	if (WARN_ONCE(!uffd_errno_known(err),
 		      "userfaultfd: %ps returned %d\n", handler, err))
 		return -EIO;
 	return err;
@@ -100,15 +130,22 @@ void uffd_undo(uffd_handler_t handler, struct vm_area_struct *vma,
 	uffd_release(folio);
 }
 
-/* Drop what a type handed out from @first on, as it should be or not. */
+/*
+ * Drop what a type handed out from @first on, as it should be or not: a
+ * reference that did not come along is not there to be put.
+ */
 static void uffd_discard(struct folio_batch *folios, unsigned int first)
 {
 	unsigned int i;
 
 	for (i = first; i < folio_batch_count(folios); i++) {
-		if (folio_test_locked(folios->folios[i]))
-			folio_unlock(folios->folios[i]);
-		folio_put(folios->folios[i]);
+		struct folio *folio = folios->folios[i];
+		bool referenced = uffd_folio_referenced(folio);
+
+		if (folio_test_locked(folio))
+			folio_unlock(folio);
+		if (referenced)
+			folio_put(folio);
 	}
 	folios->nr = first;
 }
@@ -190,15 +227,10 @@ put:
 int uffd_anon_resolve(struct uffd_request *req)
 {
 	struct uffd_resolve *resolve = &req->resolve;
-	pgoff_t index = resolve->index, end = index + resolve->nr_pages;
-	int err;
-
-	do {
-		err = uffd_anon_create(req, index++);
-	} while (!err && index < end && folio_batch_space(&resolve->folios));
+	int err = userfaultfd_create_folios(req, uffd_anon_create);
 
 	resolve->nr_pages = folio_batch_count(&resolve->folios);
-	return resolve->nr_pages ? 0 : err;
+	return err;
 }
 
 /**

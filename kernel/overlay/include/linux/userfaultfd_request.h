@@ -20,6 +20,10 @@
  *	CONTINUE ---------+> FAULT_RESOLVE	the same, filled from user space
  *			  '> FAULT_UNDO		take back what was not mapped
  *
+ * Memory that lives in the page cache of a file without a disk behind it needs
+ * no handler of its own: filemap_userfaultfd_request() answers for it. Whoever
+ * does more finds its parts at the end of this file.
+ *
  * Anonymous memory has no vm_operations_struct; a handler in the core answers
  * for it.
  */
@@ -40,7 +44,10 @@ struct uffd_source;
  * @UFFD_REQ_FAULT_RESOLVE: asked and answered in &uffd_request.resolve.
  * @UFFD_REQ_FAULT_UNDO: asked in &uffd_request.undo.
  *
- * A handler returns -EOPNOTSUPP for a kind that it does not know.
+ * A handler returns -EOPNOTSUPP for a kind that it does not know. It knows all
+ * that its modes need: GET_PRESENT for MINOR, FAULT_UNDO for MISSING, and
+ * FAULT_RESOLVE for both. An errno that is not listed with its kind is taken for
+ * a mistake of the type: the log gets a warning, and the caller -EIO.
  */
 enum uffd_request_kind {
 	UFFD_REQ_GET_SUPPORTED,
@@ -54,13 +61,14 @@ enum uffd_request_kind {
  * @modes: out: the modes, an or of VM_UFFD_MISSING, VM_UFFD_MINOR and
  *	VM_UFFD_WP. VM_UFFD_WP means synchronous write protection; the
  *	asynchronous kind needs nothing of the type.
- * @granule: out: bytes of the smallest page that the type maps, a power of
- *	two and at least PAGE_SIZE. Registered ranges are multiples of it.
+ * @granule: out: bytes of the smallest page that the type maps: PAGE_SIZE,
+ *	since only hugetlb has entries of another size. Registered ranges are
+ *	multiples of it.
  *
  * The answer holds for the whole mapping and for as long as it exists.
  * Must not sleep for I/O and must not touch folios.
  *
- * Return: 0.
+ * Return: 0; anything else means that nothing is supported.
  */
 struct uffd_supported {
 	vm_flags_t modes;
@@ -117,7 +125,8 @@ enum uffd_resolve_mode {
  *	type counts PGMAJFAULT, as ->fault() does.
  *
  * Every folio comes locked, uptodate, in @inode's page cache, and with one
- * reference that now belongs to the core. For memory with pages larger than
+ * reference that now belongs to the core. @inode is the host of the file's
+ * f_mapping, and its size ends the memory. For memory with pages larger than
  * PAGE_SIZE, that of a fill of a private mapping is in no page cache, with
  * ->index set to where it belongs. The core unlocks it and either
  * keeps the reference for the page table entry or drops it.
@@ -127,7 +136,10 @@ enum uffd_resolve_mode {
  *
  * A new folio is filled by userfaultfd_fill_folio() after it was allocated
  * and before it is inserted, so that nobody ever sees it empty. The type does
- * its own accounting, memory cgroup charge (to req->vma->vm_mm) and LRU.
+ * its own accounting, memory cgroup charge (to req->vma->vm_mm) and LRU; for
+ * the page cache, userfaultfd_add_folio() does. A folio that stands in the file
+ * already and was never filled is a hole, and may be filled where it is, with
+ * its lock held.
  *
  * The type may sleep to allocate or read. While it holds the lock of a folio,
  * it must not wait for that of another, nor for a hole punch or truncation: a
@@ -139,8 +151,9 @@ enum uffd_resolve_mode {
  * Return: 0, and at least one folio; or, without any folio,
  * -ENOENT (MINOR) nothing is at @index; -EEXIST (MISSING) something is there;
  * -EINVAL (MINOR) or -EFAULT (MISSING) @index is past the end of the file;
- * -ENOMEM no memory, or a limit was reached; -EIO the data is lost;
- * what userfaultfd_fill_folio() returned.
+ * -ENOMEM no memory; -ENOSPC or -EDQUOT a limit was reached (-ENOMEM would have
+ * a fault tried again); -EACCES or -EPERM user space may not have it; -EIO or
+ * -EHWPOISON the data is lost; what userfaultfd_fill_folio() returned.
  */
 struct uffd_resolve {
 	struct inode *inode;
@@ -192,8 +205,45 @@ struct uffd_request {
 	};
 };
 
+#ifdef CONFIG_USERFAULTFD
+int filemap_userfaultfd_request(struct uffd_request *req);
+#else
+#define filemap_userfaultfd_request	NULL
+#endif
+
+/* Parts of a handler, in the order in which it needs them. */
+int userfaultfd_find_folios(struct uffd_resolve *resolve);
+int userfaultfd_find_folios_nowait(struct uffd_resolve *resolve);
 int userfaultfd_fill_folio(struct uffd_request *req, struct folio *folio,
 			   pgoff_t index);
-int userfaultfd_find_folios(struct uffd_resolve *resolve);
+int userfaultfd_add_folio(struct uffd_request *req, struct folio *folio,
+			  pgoff_t index);
+void userfaultfd_remove_folio(struct folio *folio);
+
+/**
+ * userfaultfd_create_folios() - make a run of folios
+ * @req: a UFFD_RESOLVE_MISSING request.
+ * @create: makes the folio of one page at an offset and adds it to the answer,
+ *	or returns an errno.
+ *
+ * Goes on until the range or the room in the answer ends, or @create fails.
+ *
+ * Return: 0 if at least one was made, else what @create returned.
+ */
+static __always_inline int
+userfaultfd_create_folios(struct uffd_request *req,
+			  int (*create)(struct uffd_request *req,
+					pgoff_t index))
+{
+	struct uffd_resolve *resolve = &req->resolve;
+	pgoff_t index = resolve->index, end = index + resolve->nr_pages;
+	int err;
+
+	do {
+		err = create(req, index++);
+	} while (!err && index < end && folio_batch_space(&resolve->folios));
+
+	return folio_batch_count(&resolve->folios) ? 0 : err;
+}
 
 #endif /* _LINUX_USERFAULTFD_REQUEST_H */

@@ -4,8 +4,7 @@
  * and those that it refuses. UFFD_KINDS(X) is a list of them: X(name) for each,
  * where name() makes such a mapping and returns 0 or -errno.
  *
- * What is made stays mapped until drop(). A program has to be in a mount
- * namespace of its own: see own_mounts().
+ * What is made stays mapped until drop().
  */
 #ifndef UFFD_KINDS_H
 #define UFFD_KINDS_H
@@ -15,9 +14,7 @@
 #include <linux/io_uring.h>
 #include <linux/perf_event.h>
 #include <dirent.h>
-#include <sched.h>
 #include <sys/ipc.h>
-#include <sys/mount.h>
 #include <sys/shm.h>
 
 #ifndef MAP_DROPPABLE
@@ -225,37 +222,19 @@ static int sysv_hugetlb(struct mapping *m)
 	return map_segment(m, LAB_HUGE, SHM_HUGETLB, 0);
 }
 
-/* A ramfs over /tmp, in our namespace only. */
-static int ramfs_file(size_t len)
-{
-	static bool mounted;
-	int fd;
-
-	if (!mounted && mount("uffd-kinds", "/tmp", "ramfs", 0, NULL))
-		return -errno;
-	mounted = true;
-	fd = open_or("/tmp/file", O_RDWR | O_CREAT);
-	if (fd < 0)
-		return fd;
-	unlink("/tmp/file");
-	return lab_sized(fd, len);
-}
-
 static int ramfs_shared(struct mapping *m)
 {
-	return map_fd(m, ramfs_file(SMALL), SMALL, RW, MAP_SHARED);
+	return map_fd(m, lab_file_ramfs(SMALL), SMALL, RW, MAP_SHARED);
 }
 
 static int ramfs_private(struct mapping *m)
 {
-	return map_fd(m, ramfs_file(SMALL), SMALL, RW, MAP_PRIVATE);
+	return map_fd(m, lab_file_ramfs(SMALL), SMALL, RW, MAP_PRIVATE);
 }
 
 static int secretmem(struct mapping *m)
 {
-	int fd = syscall(__NR_memfd_secret, O_CLOEXEC);
-
-	return map_fd(m, lab_sized(fd, SMALL), SMALL, RW, MAP_SHARED);
+	return map_fd(m, lab_file_secret(SMALL), SMALL, RW, MAP_SHARED);
 }
 
 /*
@@ -378,15 +357,6 @@ static inline void drop(struct mapping *m, int (*make)(struct mapping *m))
 {
 	if (is_made(make))
 		munmap(m->addr, m->len);
-}
-
-/* So that what is mounted here goes when the process does. */
-static inline int own_mounts(void)
-{
-	if (unshare(CLONE_NEWNS) ||
-	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
-		return -errno;
-	return 0;
 }
 
 #define UFFD_KINDS(X)							\

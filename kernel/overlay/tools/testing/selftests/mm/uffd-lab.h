@@ -30,6 +30,7 @@
 #include <sys/ioctl.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -135,6 +136,9 @@ static inline bool lab_all(const void *p, size_t len, unsigned char byte)
 #define LAB_T_FILE	2U	/* backed by a file: lab_mem.fd, lab_mem.alias */
 #define LAB_T_HUGETLB	4U	/* from the pool of huge pages */
 #define LAB_T_SYSV	8U	/* a segment: shmget() and shmat() */
+#define LAB_T_SECRET	16U	/* of memfd_secret(): nobody else may read it */
+#define LAB_T_NO_HOLES	32U	/* neither allocated nor punched by fallocate() */
+#define LAB_T_FIXED	64U	/* a file whose size stays */
 
 /**
  * struct lab_mem - one area of memory of some kind
@@ -218,6 +222,44 @@ static inline int lab_file_tmpfs(size_t len)
 			 len);
 }
 
+/* A file system of its own, which goes with the file. */
+static inline int lab_file_ramfs(size_t len)
+{
+	char dir[] = "/tmp/uffd-ramfs-XXXXXX";
+	int fd = -1, err;
+
+	if (!mkdtemp(dir))
+		return -errno;
+	if (mount("uffd-lab", dir, "ramfs", 0, NULL)) {
+		err = errno;
+	} else {
+		fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+		err = errno;
+		umount2(dir, MNT_DETACH);
+	}
+	rmdir(dir);
+	errno = err;
+	return lab_sized(fd, len);
+}
+
+#ifndef __NR_memfd_secret
+#define __NR_memfd_secret	447
+#endif
+
+static inline int lab_file_secret(size_t len)
+{
+	return lab_sized(syscall(__NR_memfd_secret, O_CLOEXEC), len);
+}
+
+/* Each open is memory of its own, of a size that is larger than any test's. */
+static inline int lab_file_sample(size_t len)
+{
+	int fd = open("/dev/userfaultfd-sample", O_RDWR | O_CLOEXEC);
+
+	(void)len;
+	return fd < 0 ? -errno : fd;
+}
+
 #define LAB_SHMEM_SHARED	(LAB_T_SHARED | LAB_T_FILE)
 
 static const struct lab_type lab_anon = { "anon", 0, NULL, MAP_ANONYMOUS, NULL };
@@ -262,6 +304,21 @@ static const struct lab_type lab_gigantic_private = {
 	"gigantic_private", LAB_HUGETLB_PRIVATE, lab_file_gigantic, 0, NULL,
 	LAB_GIGANTIC };
 
+#define LAB_RAMFS		(LAB_T_FILE | LAB_T_NO_HOLES)
+#define LAB_SAMPLE		(LAB_T_FILE | LAB_T_NO_HOLES | LAB_T_FIXED)
+
+static const struct lab_type lab_ramfs_shared = {
+	"ramfs_shared", LAB_RAMFS | LAB_T_SHARED, lab_file_ramfs, 0, NULL };
+static const struct lab_type lab_ramfs_private = {
+	"ramfs_private", LAB_RAMFS, lab_file_ramfs, 0, NULL };
+static const struct lab_type lab_secretmem = {
+	"secretmem", LAB_SAMPLE | LAB_T_SHARED | LAB_T_SECRET,
+	lab_file_secret, 0, NULL };
+static const struct lab_type lab_sample_shared = {
+	"sample_shared", LAB_SAMPLE | LAB_T_SHARED, lab_file_sample, 0, NULL };
+static const struct lab_type lab_sample_private = {
+	"sample_private", LAB_SAMPLE, lab_file_sample, 0, NULL };
+
 static inline bool lab_is_shared(const struct lab_mem *m)
 {
 	return m->flags & LAB_T_SHARED;
@@ -275,6 +332,23 @@ static inline bool lab_is_file(const struct lab_mem *m)
 static inline bool lab_is_hugetlb(const struct lab_mem *m)
 {
 	return m->flags & LAB_T_HUGETLB;
+}
+
+static inline bool lab_is_secret(const struct lab_mem *m)
+{
+	return m->flags & LAB_T_SECRET;
+}
+
+/* Whether fallocate() works on the file, and so MADV_REMOVE */
+static inline bool lab_has_holes(const struct lab_mem *m)
+{
+	return lab_is_file(m) && !(m->flags & LAB_T_NO_HOLES);
+}
+
+/* Whether ftruncate() does, and stat() counts blocks */
+static inline bool lab_has_size(const struct lab_mem *m)
+{
+	return lab_is_file(m) && !(m->flags & LAB_T_FIXED);
 }
 
 /* Shared memory without a name still has a file: the kernel shows it here. */

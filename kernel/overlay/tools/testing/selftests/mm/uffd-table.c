@@ -93,10 +93,6 @@ int main(void)
 		LAB_MISSING | LAB_MINOR, LAB_MISSING | LAB_WP,
 		LAB_MINOR | LAB_WP, LAB_MISSING | LAB_MINOR | LAB_WP,
 	};
-	int err = own_mounts();
-
-	if (err)
-		fatal("ramfs", "have a mount namespace", err);
 
 	puts("kind\tmodes\tasync\terrno\tioctls\tover\tover_ioctls\t"
 	     "unregister\tagain\tagain_ioctls");

@@ -630,13 +630,13 @@ TEST_F_TIMEOUT(mem, load, 120)
 					     MADV_DONTNEED));
 			break;
 		case 2:
-			if (!lab_is_shared(&l->m))
+			if (!lab_is_shared(&l->m) || !lab_has_holes(&l->m))
 				break;
 			EXPECT_EQ(0, madvise(page_at(l, first), n * l->m.page,
 					     MADV_REMOVE));
 			break;
 		case 3:
-			if (!lab_is_file(&l->m))
+			if (!lab_has_holes(&l->m))
 				break;
 			EXPECT_EQ(0, fallocate(l->m.fd, FALLOC_FL_PUNCH_HOLE |
 					       FALLOC_FL_KEEP_SIZE,
@@ -644,7 +644,7 @@ TEST_F_TIMEOUT(mem, load, 120)
 					       n * l->m.page));
 			break;
 		case 4:
-			if (!lab_is_file(&l->m))
+			if (!lab_has_size(&l->m))
 				break;
 			EXPECT_EQ(0, ftruncate(l->m.fd, first * l->m.page));
 			EXPECT_EQ(0, ftruncate(l->m.fd, l->m.len));

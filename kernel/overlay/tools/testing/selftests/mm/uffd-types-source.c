@@ -299,6 +299,7 @@ TEST_F(mem, partial)
 LAB_FIXTURE(base);
 LAB_VARIANT(base, anon);
 LAB_SHMEM_VARIANTS(base);
+LAB_FILEMAP_VARIANTS(base);
 
 /*
  * EINVAL, or EAGAIN from a kernel that compares with what it saw before. Not
@@ -321,10 +322,14 @@ TEST_F(base, wp_gone_meanwhile)
 	EXPECT_FALSE(lab_pm(page_at(l, 2), LAB_PM_PRESENT));
 }
 
-LAB_FIXTURE(shmem);
-LAB_SHMEM_VARIANTS(shmem);
+/* Files whose size can change */
 
-TEST_F(shmem, truncated_meanwhile)
+LAB_FIXTURE(sized);
+LAB_SHMEM_VARIANTS(sized);
+LAB_VARIANT(sized, ramfs_shared);
+LAB_VARIANT(sized, ramfs_private);
+
+TEST_F(sized, truncated_meanwhile)
 {
 	struct lab *l = &self->l;
 	static struct copier c;
@@ -338,7 +343,7 @@ TEST_F(shmem, truncated_meanwhile)
 }
 
 /* Present in the file by the time: a shared fill sees it, a private not. */
-TEST_F(shmem, written_meanwhile)
+TEST_F(sized, written_meanwhile)
 {
 	struct lab *l = &self->l;
 	static struct copier c;

@@ -441,6 +441,7 @@ TEST_F(base, async_swapped_out)
 LAB_FIXTURE(file);
 LAB_SHMEM_VARIANTS(file);
 LAB_HUGETLB_VARIANTS(file);
+LAB_FILEMAP_VARIANTS(file);
 
 TEST_F(file, continue_protected)
 {

@@ -169,7 +169,10 @@ static inline __u64 expected_ioctls(const struct lab_mem *m, __u64 mode)
 	};								\
 	FIXTURE_SETUP(fixture)						\
 	{								\
-		ASSERT_EQ(0, lab_setup(&self->l, variant->type));	\
+		int __err = lab_setup(&self->l, variant->type);		\
+		if (__err == -ENOENT && variant->type->file == lab_file_sample) \
+			SKIP(return, "modprobe userfaultfd-sample");	\
+		ASSERT_EQ(0, __err);					\
 	}								\
 	FIXTURE_TEARDOWN(fixture)					\
 	{								\
@@ -207,10 +210,22 @@ static inline __u64 expected_ioctls(const struct lab_mem *m, __u64 mode)
 	LAB_HUGETLB_SHARED_VARIANTS(fixture);				\
 	LAB_HUGETLB_PRIVATE_VARIANTS(fixture)
 
+/* Files whose memory is all in their page cache */
+#define LAB_FILEMAP_SHARED_VARIANTS(fixture)				\
+	LAB_VARIANT(fixture, ramfs_shared);				\
+	LAB_VARIANT(fixture, secretmem);				\
+	LAB_VARIANT(fixture, sample_shared)
+
+#define LAB_FILEMAP_VARIANTS(fixture)					\
+	LAB_FILEMAP_SHARED_VARIANTS(fixture);				\
+	LAB_VARIANT(fixture, ramfs_private);				\
+	LAB_VARIANT(fixture, sample_private)
+
 #define LAB_ALL_VARIANTS(fixture)					\
 	LAB_VARIANT(fixture, anon);					\
 	LAB_SHMEM_VARIANTS(fixture);					\
-	LAB_HUGETLB_VARIANTS(fixture)
+	LAB_HUGETLB_VARIANTS(fixture);					\
+	LAB_FILEMAP_VARIANTS(fixture)
 
 /*
  * A touch of @addr, in a thread, that must be reported as a fault of @flags.
