@@ -9,7 +9,8 @@
  *
  * Called by the userfaultfd core under the mmap lock or the lock of one VMA.
  * Taken here, outermost first: the invalidate lock of the mapping, shared, while
- * folios are looked up and added; folio locks; inside of them those of the page cache.
+ * folios are looked up and added; folio locks; inside of them those of the page
+ * cache.
  */
 #include <linux/dax.h>
 #include <linux/memcontrol.h>
