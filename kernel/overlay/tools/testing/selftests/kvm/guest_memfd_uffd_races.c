@@ -623,4 +623,83 @@ TEST_F_TIMEOUT(protect, race, TIMEOUT_S)
 	EXPECT_EQ(COUNT(WRITES), COUNT(WP));
 }
 
+/*
+ * 5. Memory fails while holes are punched
+ *
+ * Memory failure comes with the page locked, a hole punch locks the pages of a
+ * range that it holds: both must end, time and again. (A page that was declared
+ * bad is lost to the machine, so there are few of them.)
+ */
+
+static void failure_told(int sig)
+{
+	(void)sig;
+}
+
+static void failure_poison(unsigned int nr)
+{
+	static __u64 buf[WORDS];
+
+	(void)nr;
+	for (size_t page = 0; !stop; page = (page + 1) % WINDOW) {
+		char *alias = mem.alias + page * PAGE;
+
+		relax(page);
+		/* Of a page that was bad, this stays behind. */
+		if (madvise(alias, PAGE, MADV_DONTNEED))
+			wrong("MADV_DONTNEED: errno %d", errno);
+		if (pwrite(mem.fd, buf, PAGE, page * PAGE) != PAGE) {
+			if (errno != EIO)
+				wrong("pwrite of page %zu: errno %d", page,
+				      errno);
+			continue;
+		}
+		/* Busy: the page went before it could be declared bad. */
+		if (!madvise(alias, PAGE, MADV_HWPOISON))
+			ADD(POISONED);
+		else if (errno != EBUSY)
+			wrong("MADV_HWPOISON of page %zu: errno %d", page,
+			      errno);
+	}
+}
+
+static void failure_punch(unsigned int nr)
+{
+	(void)nr;
+	while (!stop) {
+		size_t page = rnd() % WINDOW;
+
+		punch(page, 1 + rnd() % (WINDOW - page));
+		ADD(PUNCHED);
+		dither();
+		if (rnd() % 2)
+			relax(7);
+	}
+}
+
+static unsigned long failure_ops(void)
+{
+	return share(COUNT(PUNCHED), 5, COUNT(POISONED));
+}
+
+RACE(failure)
+
+TEST_F_TIMEOUT(failure, race, TIMEOUT_S)
+{
+	unsigned long wanted = lab_scale(OPERATIONS / 10);
+
+	MAKE_GUEST(GUEST_PAGES, 0, LAB_MINOR);
+	signal(SIGBUS, failure_told);
+	handler_start(punch_serve);
+	employ(failure_poison, 1);
+	employ(failure_punch, 1);
+	run_until(failure_ops, wanted);
+	ASSERT_TRUE(race_end("failure", failure_ops(), wanted));
+	/* What is good is still served. */
+	punch(0, mem.pages);
+	write_page(1, SERVED);
+	ASSERT_EQ(0, lab_continue(uffd, at(1), PAGE, 0, NULL));
+	EXPECT_TRUE(words_are(mem.area, 1, 0, stamp(1, SERVED)));
+}
+
 TEST_HARNESS_MAIN

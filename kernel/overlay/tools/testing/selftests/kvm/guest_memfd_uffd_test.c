@@ -123,6 +123,11 @@ static int gmem_begin(struct lab *l)
 
 	guest_make(VM_TYPE_DEFAULT, 1, PAGES);
 	err = lab_setup(l, &lab_guest_memfd);
+	if (err)
+		return err;
+	/* The next pages are likely to be these: not zero, if nobody clears. */
+	memset(l->m.alias, 0x55, l->m.len);
+	err = make_hole(l->m.fd, 0, PAGES);
 	return err ? err : guest_plug(l->m.area, l->m.len, 0, -1);
 }
 
@@ -604,9 +609,11 @@ TEST_F(gmem, memory_failure)
 		EXPECT_WRITES(l, i, 1);
 	/* This process is told, since it maps the page. */
 	signal(SIGBUS, hwpoison_told);
-	madvise(alias_at(l, 3), l->m.page, MADV_HWPOISON);
-	madvise(alias_at(l, 7), l->m.page, MADV_HWPOISON);
+	ASSERT_EQ(0, madvise(alias_at(l, 3), l->m.page, MADV_HWPOISON));
+	ASSERT_EQ(0, madvise(alias_at(l, 7), l->m.page, MADV_HWPOISON));
 	lab_catch_signals();
+	EXPECT_EQ(-1, pwrite(l->m.fd, l->src, 1, 3 * l->m.page));
+	EXPECT_EQ(EIO, errno);
 
 	/* It is gone for who has used it, and is never mapped again. */
 	EXPECT_EQ(SIGBUS, touch(l, 3, false, &v, &code));
@@ -664,6 +671,7 @@ FIXTURE_TEARDOWN(vcpu)
 	lab_teardown(&self->l);
 }
 
+/* KVM reads the guest's memory itself, to put it out. */
 static void *outs_fn(void *arg)
 {
 	struct toucher *w = arg;
@@ -677,22 +685,28 @@ static void *outs_fn(void *arg)
 	return NULL;
 }
 
-/* KVM reads the guest's memory itself: it is the one who waits. */
+static int outs_start(struct toucher *w, unsigned int page)
+{
+	memset(w, 0, sizeof(*w));
+	w->page = page;
+	return -pthread_create(&w->t.thread, NULL, outs_fn, w);
+}
+
+/* It is KVM who waits. */
 TEST_F(vcpu, access_by_kvm)
 {
 	struct lab *l = &self->l;
-	struct toucher w = { .page = 3 };
+	struct toucher w;
 
 	write_file(l, 3, 1);
 	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
-	ASSERT_EQ(0, pthread_create(&w.t.thread, NULL, outs_fn, &w));
+	ASSERT_EQ(0, outs_start(&w, 3));
 	EXPECT_MSG(l, 3, FAULT_MINOR);
 	EXPECT_BLOCKED(&w.t);
 	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 3), NULL, l->m.page);
 	EXPECT_TOUCHED(&w.t, first_of(l, 3));
 
-	w.page = 4;
-	ASSERT_EQ(0, pthread_create(&w.t.thread, NULL, outs_fn, &w));
+	ASSERT_EQ(0, outs_start(&w, 4));
 	EXPECT_MSG(l, 4, FAULT_MISSING);
 	EXPECT_DONE(l->uffd, COPY, page_at(l, 4), src_at(l, 4), l->m.page);
 	EXPECT_TOUCHED(&w.t, first_of(l, 4));
@@ -737,6 +751,169 @@ TEST_F(vcpu, read_only_slot)
 	EXPECT_DONE(l->uffd, COPY, page_at(l, 1), src_at(l, 1), l->m.page);
 	EXPECT_TOUCHED(&w.t, first_of(l, 1));
 	EXPECT_NO_MSG(l);
+}
+
+/*
+ * A slot that is bound to the file besides: the guest has it from there, KVM
+ * itself by way of the mapping.
+ */
+
+FIXTURE(bound)
+{
+	struct lab l;
+};
+
+FIXTURE_SETUP(bound)
+{
+	struct lab *l = &self->l;
+
+	by_guest = true;
+	ASSERT_EQ(0, gmem_begin(l));
+	ASSERT_EQ(0, guest_plug(l->m.area, 0, 0, -1));
+	ASSERT_EQ(0, guest_plug(l->m.area, l->m.len, KVM_MEM_GUEST_MEMFD,
+				l->m.fd));
+}
+
+FIXTURE_TEARDOWN(bound)
+{
+	lab_teardown(&self->l);
+}
+
+TEST_F(bound, is_one_memory)
+{
+	struct lab *l = &self->l;
+
+	EXPECT_READS(l, 0, 0);
+	EXPECT_WRITES(l, 1, 9);
+	EXPECT_EQ(9, page_at(l, 1)[0]);
+	EXPECT_TRUE(lab_all(page_at(l, 1) + 1, l->m.page - 1, 0));
+	write_file(l, 2, 1);
+	EXPECT_READS(l, 2, first_of(l, 2));
+	ASSERT_EQ(1, pwrite(l->m.fd, "x", 1, l->m.page));
+	EXPECT_READS(l, 1, 'x');
+	ASSERT_EQ(0, make_hole(l->m.fd, 1, 1));
+	EXPECT_READS(l, 1, 0);
+	EXPECT_EQ(0, page_at(l, 1)[0]);
+}
+
+/* The guest raises no fault, and is not held by protection. */
+TEST_F(bound, guest_is_not_seen)
+{
+	struct lab *l = &self->l;
+	struct toucher w;
+
+	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR | LAB_WP);
+	EXPECT_DONE(l->uffd, COPY, page_at(l, 2), src_at(l, 2), l->m.page);
+	ASSERT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 2), l->m.page,
+				      UFFDIO_WRITEPROTECT_MODE_WP));
+	EXPECT_READS(l, 0, 0);
+	EXPECT_WRITES(l, 1, 9);
+	EXPECT_READS(l, 2, first_of(l, 2));
+	EXPECT_WRITES(l, 2, 9);
+	EXPECT_NO_MSG(l);
+
+	/* What it made is there for who comes by way of the mapping. */
+	by_guest = false;
+	for (int i = 0; i < 2; i++) {
+		EXPECT_FAULTS(l, &w, i, false, 0, FAULT_MINOR);
+		EXPECT_DONE(l->uffd, CONTINUE, page_at(l, i), NULL,
+			    l->m.page);
+		EXPECT_TOUCHED(&w.t, 9 * i);
+	}
+	EXPECT_FAULTS(l, &w, 3, false, 0, FAULT_MISSING);
+	EXPECT_DONE(l->uffd, COPY, page_at(l, 3), src_at(l, 3), l->m.page);
+	EXPECT_TOUCHED(&w.t, first_of(l, 3));
+	by_guest = true;
+	EXPECT_READS(l, 3, first_of(l, 3));
+}
+
+TEST_F(bound, access_by_kvm)
+{
+	struct lab *l = &self->l;
+	struct toucher w;
+
+	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
+	EXPECT_WRITES(l, 3, 9);
+	ASSERT_EQ(0, outs_start(&w, 3));
+	EXPECT_MSG(l, 3, FAULT_MINOR);
+	EXPECT_BLOCKED(&w.t);
+	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 3), NULL, l->m.page);
+	EXPECT_TOUCHED(&w.t, 9);
+	ASSERT_EQ(0, outs_start(&w, 4));
+	EXPECT_MSG(l, 4, FAULT_MISSING);
+	EXPECT_DONE(l->uffd, COPY, page_at(l, 4), src_at(l, 4), l->m.page);
+	EXPECT_TOUCHED(&w.t, first_of(l, 4));
+	EXPECT_NO_MSG(l);
+}
+
+/* Mapping and binding go independently of each other. */
+TEST_F(bound, comes_and_goes)
+{
+	struct lab *l = &self->l;
+
+	EXPECT_WRITES(l, 1, 9);
+	ASSERT_EQ(0, munmap(l->m.area, l->m.len));
+	EXPECT_READS(l, 1, 9);
+	EXPECT_WRITES(l, 2, 9);
+	ASSERT_EQ(0, guest_plug(l->m.area, 0, 0, -1));
+	EXPECT_EQ(9, alias_at(l, 2)[0]);
+	ASSERT_EQ(0, remap(l, l->m.fd, 0));
+	EXPECT_EQ(9, page_at(l, 2)[0]);
+	ASSERT_EQ(0, guest_plug(l->m.area, l->m.len, KVM_MEM_GUEST_MEMFD,
+				l->m.fd));
+	EXPECT_READS(l, 2, 9);
+	/* The last fd goes, and with it what the guest has from it. */
+	close(l->m.fd);
+	l->m.fd = -1;
+	EXPECT_READS(l, 2, 9);
+	kvm_vm_free(vm);
+	EXPECT_EQ(9, page_at(l, 1)[0]);
+	EXPECT_EQ(9, alias_at(l, 2)[0]);
+}
+
+TEST_F(bound, memory_failure)
+{
+	struct lab *l = &self->l;
+	int code = 0;
+	char v = 0;
+
+	write_file(l, 0, PAGES);
+	EXPECT_WRITES(l, 3, 9);
+	signal(SIGBUS, hwpoison_told);
+	ASSERT_EQ(0, madvise(alias_at(l, 3), l->m.page, MADV_HWPOISON));
+	lab_catch_signals();
+	EXPECT_EQ(EHWPOISON, touch(l, 3, false, &v, &code));
+	EXPECT_EQ(KVM_EXIT_MEMORY_FAULT, vcpus[0]->run->exit_reason);
+	EXPECT_WRITES(l, 4, 9);
+	EXPECT_EQ(SIGBUS, lab_access(page_at(l, 3), false, &v, &code));
+	EXPECT_EQ(BUS_MCEERR_AR, code);
+	ASSERT_EQ(0, make_hole(l->m.fd, 3, 1));
+	EXPECT_READS(l, 3, 0);
+}
+
+/* Only what is shared can be bound where there is no private memory. */
+TEST_F(bound, not_of_private)
+{
+	struct lab *l = &self->l;
+	int fd;
+
+	ASSERT_EQ(0, guest_plug(l->m.area, 0, 0, -1));
+	for (gmem_flags = 0; gmem_flags <= GUEST_MEMFD_FLAG_MMAP;
+	     gmem_flags++) {
+		fd = gmem_file(l->m.len);
+		ASSERT_LE(0, fd);
+		EXPECT_EQ(-EINVAL, guest_plug(l->m.area, l->m.len,
+					      KVM_MEM_GUEST_MEMFD, fd));
+		close(fd);
+	}
+	/* Shared, but not to be mapped: that the guest can have. */
+	gmem_flags = GUEST_MEMFD_FLAG_INIT_SHARED;
+	fd = gmem_file(l->m.len);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, guest_plug(l->m.area, l->m.len, KVM_MEM_GUEST_MEMFD, fd));
+	ASSERT_EQ(1, pwrite(fd, "x", 1, 0));
+	EXPECT_READS(l, 0, 'x');
+	close(fd);
 }
 
 /* What holds without anybody who touches */
@@ -1129,18 +1306,6 @@ TEST(bound_and_mapped)
 	kvm_vm_free(vm);
 	/* The mapping keeps the file, which keeps what is left of the VM. */
 	EXPECT_EQ(SIGBUS, lab_access(page_at(&l, 1), false, &v, &code));
-	lab_teardown(&l);
-}
-
-/* Where a VM has shared memory only, nothing can be bound. */
-TEST(shared_is_not_bound)
-{
-	struct lab l;
-
-	ASSERT_EQ(0, gmem_begin(&l));
-	ASSERT_EQ(0, guest_plug(l.m.area, 0, 0, -1));
-	EXPECT_EQ(-EINVAL, guest_plug(l.m.area, l.m.len, KVM_MEM_GUEST_MEMFD,
-				      l.m.fd));
 	lab_teardown(&l);
 }
 
