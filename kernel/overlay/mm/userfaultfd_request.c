@@ -16,6 +16,9 @@
 #include "internal.h"
 #include "userfaultfd_internal.h"
 
+#define CREATE_TRACE_POINTS
+#include <trace/events/userfaultfd.h>
+
 /**
  * uffd_unsupported() - give the answer of a type that does not support anything
  * @handler: who was asked, or NULL.
