@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Fills pages: the ioctls of the userfaultfd, and what each of their answers
+ * means.
+ *
+ *	0		all pages are there, and their waiters awake
+ *	progress	some are: go on behind them, the next call says why
+ *	-EEXIST		the next one was there before: wake its waiters, go on
+ *	-EAGAIN		the hypervisor's mappings are about to change: it waits
+ *			until we have read the event that says so
+ *	-ENOMEM, -ENOSPC memory is short: others may give some back
+ *	-ENOENT		nothing of ours is mapped there, or not in one piece
+ *	-EFAULT		(CONTINUE) the file has lost the page since it got it
+ *	-ESRCH		the process has gone
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/userfaultfd.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "lazy_internal.h"
+
+static enum outcome again(struct handler *h, int error)
+{
+	h->again = error;
+	return TRY_AGAIN;
+}
+
+static enum outcome broken(struct handler *h, const char *what)
+{
+	because(h->reason, "%s: %m", what);
+	return BROKEN;
+}
+
+static uint64_t offset_in(const struct region *r, uint64_t page)
+{
+	return (page - r->first) * r->is.granule;
+}
+
+/* The content of pages, or NULL with the reason set. */
+static const char *content(struct handler *h, const struct region *r,
+			   uint64_t page, uint64_t nr)
+{
+	uint64_t offset = r->is.offset + offset_in(r, page);
+	size_t len = nr * r->is.granule;
+
+	if (snap_is_zero(h->snap, offset, len))
+		return h->zeroes;
+	if (snap_read(h->snap, offset, h->buffer, len, h->reason))
+		return NULL;
+	return h->buffer;
+}
+
+static void wake(struct space *space, uint64_t address, uint64_t len)
+{
+	struct uffdio_range range = { address, len };
+
+	/* Fails only if there is nothing left that could wait. */
+	ioctl(space->uffd, UFFDIO_WAKE, &range);
+}
+
+/* One call for a range. Returns the bytes that it filled, or -errno. */
+static int64_t copy(struct space *space, uint64_t address, const char *from,
+		    uint64_t len)
+{
+	struct uffdio_copy arg = {
+		.dst = address,
+		.src = (uintptr_t)from,
+		.len = len,
+	};
+
+	if (!ioctl(space->uffd, UFFDIO_COPY, &arg))
+		return len;
+	return arg.copy > 0 ? arg.copy : -errno;
+}
+
+static int64_t proceed(struct space *space, uint64_t address, uint64_t len)
+{
+	struct uffdio_continue arg = { .range = { address, len } };
+
+	if (!ioctl(space->uffd, UFFDIO_CONTINUE, &arg))
+		return len;
+	return arg.mapped > 0 ? arg.mapped : -errno;
+}
+
+/* Copies @from if it is not NULL, or else maps what is in the file. */
+static enum outcome install(struct handler *h, struct space *space,
+			    struct region *r, uint64_t page, uint64_t nr,
+			    const char *from, uint64_t *added)
+{
+	uint64_t granule = r->is.granule, at_once = nr, done = 0;
+
+	while (done < nr) {
+		uint64_t address = r->is.address + offset_in(r, page + done);
+		uint64_t pages = at_once < nr - done ? at_once : nr - done;
+		int64_t n;
+
+		if (from)
+			n = copy(space, address, from + done * granule,
+				 pages * granule);
+		else
+			n = proceed(space, address, pages * granule);
+		if (n > 0) {
+			n /= granule;
+			memset(space->pages + page + done, FILLED, n);
+			*added += n;
+			done += n;
+			continue;
+		}
+		switch (errno = -n) {
+		case EINTR:
+			continue;
+		case EEXIST:
+			wake(space, address, granule);
+			space->pages[page + done++] = FILLED;
+			h->stats->found++;
+			continue;
+		case ENOENT:
+			/* A part of the range may be. */
+			if (pages > 1) {
+				at_once = 1;
+				continue;
+			}
+			wake(space, address, granule);
+			space->pages[page + done++] = GONE;
+			h->stats->removed++;
+			continue;
+		case EFAULT:
+			if (from)
+				return broken(h, "UFFDIO_COPY");
+			h->populated[page + done] = false;
+			return again(h, EFAULT);
+		case EAGAIN:
+		case ENOMEM:
+		case ENOSPC:
+			return again(h, -n);
+		case ESRCH:
+			return NO_SPACE_LEFT;
+		default:
+			return broken(h, from ? "UFFDIO_COPY" : "UFFDIO_CONTINUE");
+		}
+	}
+	return FILLED_NOW;
+}
+
+/* Puts content into the memory's file, where the guest does not see it yet. */
+static enum outcome populate(struct handler *h, struct region *r,
+			     uint64_t page, uint64_t nr)
+{
+	uint64_t offset = offset_in(r, page), len = nr * r->is.granule;
+	const char *from = content(h, r, page, nr);
+
+	if (!from)
+		return BROKEN;
+	if (r->is.populate == LAZY_ALIAS) {
+		memcpy(r->alias + offset, from, len);
+		len = 0;
+	}
+	for (offset += r->is.fd_offset; len;) {
+		ssize_t n = pwrite(r->fd, from, len, offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && (errno == EAGAIN || errno == ENOMEM ||
+			      errno == ENOSPC))
+			return again(h, errno);
+		if (n <= 0)
+			return broken(h, "cannot write to the memory's file");
+		from += n;
+		offset += n;
+		len -= n;
+	}
+	memset(h->populated + page, true, nr);
+	return FILLED_NOW;
+}
+
+enum outcome fill(struct handler *h, struct space *space, struct region *r,
+		  uint64_t page, uint64_t nr, bool missing, uint64_t *added)
+{
+	const char *from = NULL;
+	enum outcome outcome;
+
+	*added = 0;
+	if (space->pages[page] == REMOVED) {
+		/* A file may have kept it all the same. */
+		if (missing)
+			from = h->zeroes;
+	} else if (r->is.populate == LAZY_COPY) {
+		from = content(h, r, page, nr);
+		if (!from)
+			return BROKEN;
+	} else if (!h->populated[page]) {
+		outcome = populate(h, r, page, nr);
+		if (outcome != FILLED_NOW)
+			return outcome;
+	}
+	return install(h, space, r, page, nr, from, added);
+}

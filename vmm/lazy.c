@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Restores on demand: arms the guest's memory, starts a handler in a process of
+ * its own, hands the userfaultfd over, and watches the handler from then on.
+ *
+ * Our own descriptor of the userfaultfd stays open until all memory is there.
+ * So a handler that dies leaves the vCPU waiting, and not running on zeroes,
+ * until we have noticed that the socket is closed and have stopped it.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "vmm.h"
+
+#define HANDLER_FD	3		/* of the socket, in the handler */
+#define ANSWER_MS	10000
+
+static int arm(struct lazy *lazy, struct machine *m, bool minor,
+	       struct reason *reason)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = {
+		.range = { (uintptr_t)m->memory.host, m->memory.len },
+		.mode = UFFDIO_REGISTER_MODE_MISSING |
+			(minor ? UFFDIO_REGISTER_MODE_MINOR : 0),
+	};
+
+	/* The guest's faults are taken in the kernel: not UFFD_USER_MODE_ONLY. */
+	lazy->uffd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (lazy->uffd < 0)
+		return because(reason, "userfaultfd: %m");
+	if (ioctl(lazy->uffd, UFFDIO_API, &api))
+		return because(reason, "UFFDIO_API: %m");
+	if (ioctl(lazy->uffd, UFFDIO_REGISTER, &reg))
+		return because(reason, "UFFDIO_REGISTER on %s memory: %m",
+			       m->memory.kind->name);
+	return 0;
+}
+
+static int start_handler(struct lazy *lazy, char *const argv[],
+			 struct reason *reason)
+{
+	int sock[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sock))
+		return because(reason, "socketpair: %m");
+	lazy->sock = sock[0];
+	lazy->handler = fork();
+	if (!lazy->handler) {
+		/* dup2() to itself would leave it close-on-exec. */
+		if (sock[1] == HANDLER_FD)
+			fcntl(HANDLER_FD, F_SETFD, 0);
+		else
+			dup2(sock[1], HANDLER_FD);
+		execv("/proc/self/exe", argv);
+		_exit(127);
+	}
+	close(sock[1]);
+	if (lazy->handler < 0)
+		return because(reason, "cannot start the handler: %m");
+	return 0;
+}
+
+int lazy_begin(struct lazy *lazy, struct machine *m, bool minor,
+	       char *const handler_argv[], struct reason *reason)
+{
+	struct lazy_region region = {
+		.address = (uintptr_t)m->memory.host,
+		.len = m->memory.len,
+		.granule = m->memory.kind->granule,
+		.populate = minor ? m->memory.kind->populate : LAZY_COPY,
+	};
+
+	if (start_handler(lazy, handler_argv, reason) ||
+	    arm(lazy, m, minor, reason))
+		return -1;
+	return lazy_hand_over(lazy->sock, lazy->uffd, &region, &m->memory.fd,
+			      1, ANSWER_MS, reason);
+}
+
+/* All memory is there: no fault will come, and no handler is needed. */
+static int disarm(struct lazy *lazy, struct machine *m, struct reason *reason)
+{
+	struct uffdio_range range = {
+		(uintptr_t)m->memory.host, m->memory.len,
+	};
+
+	if (ioctl(lazy->uffd, UFFDIO_UNREGISTER, &range))
+		return because(reason, "UFFDIO_UNREGISTER: %m");
+	close(lazy->uffd);
+	lazy->uffd = -1;
+	return 0;
+}
+
+int lazy_watch(struct lazy *lazy, struct machine *m, struct reason *reason)
+{
+	struct reason why;
+
+	switch (lazy_receive(lazy->sock, &lazy->stats, &why)) {
+	case LAZY_PROGRESS:
+		return 0;
+	case LAZY_DONE:
+		lazy->done = true;
+		close(lazy->sock);
+		lazy->sock = -1;
+		return disarm(lazy, m, reason);
+	default:
+		return because(reason, "%s; the guest is stopped, with %llu of %llu pages there",
+			       why.text, (unsigned long long)
+			       (lazy->stats.demand + lazy->stats.background +
+				lazy->stats.found),
+			       (unsigned long long)lazy->stats.pages);
+	}
+}
+
+void lazy_end(struct lazy *lazy)
+{
+	if (lazy->uffd >= 0)
+		close(lazy->uffd);
+	/* The handler ends when it sees this. */
+	if (lazy->sock >= 0)
+		close(lazy->sock);
+	if (lazy->handler > 0)
+		waitpid(lazy->handler, NULL, 0);
+}

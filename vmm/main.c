@@ -1,0 +1,497 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The commands. Exits 0 if all went well, 1 if it did not, 2 on bad usage; the
+ * reason is one line on stderr. The guest's words go to stdout.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "vmm.h"
+
+static const char usage_text[] =
+"usage: vmm run --kernel BZIMAGE --initrd CPIO --when TEXT --snapshot FILE\n"
+"	boots a guest, and saves it when a line that it prints has TEXT in it\n"
+"   --mem MIB		memory (64)\n"
+"   --memory KIND	what it is made of: anon, shmem, hugetlb, guest_memfd\n"
+"   --append ARGS	more for the kernel's command line\n"
+"\n"
+"       vmm restore [--until TEXT] SNAPSHOT\n"
+"	goes on with it, until a line has TEXT in it\n"
+"   --memory KIND	as above\n"
+"   --lazy		run at once, fill memory on demand: with COPY\n"
+"   --minor		the same, with populate and CONTINUE\n"
+"   --order FILE		with --lazy: a working set, what to fill first\n"
+"   --record FILE	with --lazy: write one\n"
+"   --no-background	with --lazy: fill nothing but what is asked for\n"
+"   --trace FILE		with --lazy: microseconds, pages on demand, pages\n"
+"			in the background: a line for each step\n"
+"   --compare		do not run; fill all, compare it with the snapshot\n"
+"   --progress LABEL	with --lazy: show a bar\n"
+"   --stats FILE		write NAME=VALUE lines\n"
+"\n"
+"       vmm handler SNAPSHOT	what --lazy starts\n"
+"       vmm verify SNAPSHOT	checks all checksums\n"
+"\n"
+"   --timeout S		(60) for the guest to say TEXT\n";
+
+static struct {
+	const char *kernel, *initrd, *append, *text, *snapshot;
+	const char *order, *record, *trace, *progress, *stats;
+	const struct kind *kind;
+	size_t mib;
+	int timeout;
+	bool lazy, minor, no_background, compare;
+} opt = { .append = "", .mib = 64, .timeout = 60 };
+
+/* Everything is measured from here. */
+static uint64_t start;
+
+static uint64_t now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+static int complain(const struct reason *reason)
+{
+	fflush(stdout);
+	fprintf(stderr, "vmm: %s\n", reason->text);
+	return 1;
+}
+
+/* ---- what the guest says ---- */
+
+static struct {
+	struct lazy *lazy;		/* or NULL */
+	uint64_t first_ns;		/* to the first line, 0: none yet */
+	char first[128], last[128];
+} heard;
+
+/* In the vCPU's thread. */
+static bool hear(void *arg, const char *line)
+{
+	(void)arg;
+	if (!heard.first_ns) {
+		heard.first_ns = now() - start;
+		if (heard.lazy && heard.lazy->sock >= 0)
+			lazy_alive(heard.lazy->sock);
+		snprintf(heard.first, sizeof(heard.first), "%s", line);
+	}
+	snprintf(heard.last, sizeof(heard.last), "%s", line);
+	if (!opt.progress) {
+		puts(line);
+		fflush(stdout);
+	}
+	return opt.text && strstr(line, opt.text);
+}
+
+static void show_bar(const struct lazy_stats *s)
+{
+	enum { WIDTH = 40 };
+	char bar[WIDTH + 1] = "";
+	uint64_t there = s->demand + s->background + s->found + s->removed;
+	int full = s->pages ? there * WIDTH / s->pages : 0;
+
+	memset(bar, '#', full);
+	printf("\r\033[K%s [%-*s] %3d %%  %llu on demand, %llu in the background",
+	       opt.progress, WIDTH, bar, full * 100 / WIDTH,
+	       (unsigned long long)s->demand, (unsigned long long)s->background);
+	fflush(stdout);
+}
+
+/*
+ * Waits until the vCPU has stopped by itself and, if @lazy, all memory is there.
+ * Whatever goes wrong stops it.
+ */
+static int watch(struct machine *m, struct lazy *lazy, bool running,
+		 struct reason *reason)
+{
+	uint64_t deadline = now() + opt.timeout * 1000000000ULL;
+	bool wait_fill = lazy && !opt.no_background;
+
+	while (running || (wait_fill && !lazy->done)) {
+		struct pollfd fds[] = {
+			{ .fd = running ? m->ended : -1, .events = POLLIN },
+			{ .fd = lazy ? lazy->sock : -1, .events = POLLIN },
+		};
+
+		if (poll(fds, 2, 100) < 0 && errno != EINTR)
+			return because(reason, "poll: %m");
+		if (fds[1].revents) {
+			if (lazy_watch(lazy, m, reason))
+				return -1;
+			if (opt.progress)
+				show_bar(&lazy->stats);
+		}
+		if (fds[0].revents & POLLIN) {
+			running = false;
+			if (!m->good)
+				return because(reason, "%s", m->why.text);
+		}
+		if (now() > deadline)
+			return because(reason, "after %d s the guest has not said '%s'",
+				       opt.timeout, opt.text ?: "");
+	}
+	return 0;
+}
+
+/* ---- vmm run ---- */
+
+static int run(struct machine *m, struct reason *reason)
+{
+	static const char cmdline[] = "console=ttyS0 loglevel=1 panic=-1 reboot=k acpi=off noapic pci=off tsc=reliable no_timer_check kunit.enable=0";
+	char *whole;
+	int ret;
+
+	if (asprintf(&whole, "%s %s", cmdline, opt.append) < 0)
+		return because(reason, "no memory");
+	if (machine_make(m, opt.kind, opt.mib << 20, reason))
+		ret = -1;
+	else
+		ret = boot_linux(m, opt.kernel, opt.initrd, whole, reason);
+	free(whole);
+	if (ret)
+		return -1;
+	m->heard = hear;
+	if (machine_start(m, reason) || watch(m, NULL, true, reason))
+		return -1;
+	machine_stop(m);
+	return state_save(m, opt.snapshot, reason);
+}
+
+static int cmd_run(void)
+{
+	struct reason reason;
+	struct machine m;
+	int ret;
+
+	ret = run(&m, &reason);
+	machine_free(&m);
+	return ret ? complain(&reason) : 0;
+}
+
+/* ---- vmm restore ---- */
+
+static int compare(const struct machine *m, const struct snapshot *snap,
+		   struct reason *reason)
+{
+	char chunk[SNAP_CHUNK];
+
+	for (uint64_t at = 0; at < snap->len; at += SNAP_CHUNK) {
+		if (snap_read(snap, at, chunk, SNAP_CHUNK, reason))
+			return -1;
+		if (memcmp(chunk, m->memory.host + at, SNAP_CHUNK))
+			return because(reason, "memory at %#llx is not that of the snapshot",
+				       (unsigned long long)at);
+	}
+	return 0;
+}
+
+static int begin_lazy(struct lazy *lazy, struct machine *m,
+		      struct reason *reason)
+{
+	char *argv[16] = { "vmm", "handler" };
+	int argc = 2;
+
+	if (opt.order) {
+		argv[argc++] = "--order";
+		argv[argc++] = (char *)opt.order;
+	}
+	if (opt.record) {
+		argv[argc++] = "--record";
+		argv[argc++] = (char *)opt.record;
+	}
+	if (opt.trace) {
+		argv[argc++] = "--trace";
+		argv[argc++] = (char *)opt.trace;
+	}
+	if (opt.no_background)
+		argv[argc++] = "--no-background";
+	argv[argc++] = "--";
+	argv[argc++] = (char *)opt.snapshot;
+	return lazy_begin(lazy, m, opt.minor, argv, reason);
+}
+
+static int restore(struct machine *m, struct lazy *lazy,
+		   const struct snapshot *snap, struct reason *reason)
+{
+	if (snap->header.nr_regions != 1 || snap->regions[0].guest)
+		return because(reason, "%s: memory that is not in one piece from 0 on",
+			       opt.snapshot);
+	if (machine_make(m, opt.kind, snap->len, reason))
+		return -1;
+	if (opt.lazy ? begin_lazy(lazy, m, reason) :
+		       state_load_memory(m, snap, reason))
+		return -1;
+	if (state_load(m, snap, reason))
+		return -1;
+	if (opt.compare) {
+		if (watch(m, opt.lazy ? lazy : NULL, false, reason))
+			return -1;
+		return compare(m, snap, reason);
+	}
+	m->heard = hear;
+	heard.lazy = opt.lazy ? lazy : NULL;
+	if (machine_start(m, reason))
+		return -1;
+	return watch(m, opt.lazy ? lazy : NULL, true, reason);
+}
+
+static int write_stats(const struct machine *m, const struct lazy *lazy,
+		       struct reason *reason)
+{
+	const struct lazy_stats *s = &lazy->stats;
+	FILE *file = fopen(opt.stats, "we");
+
+	if (!file)
+		return because(reason, "%s: %m", opt.stats);
+#define NUMBER(name, value) \
+	fprintf(file, name "=%llu\n", (unsigned long long)(value))
+	NUMBER("first_ns", heard.first_ns);
+	NUMBER("whole_ns", now() - start);
+	NUMBER("pages", m->memory.len / m->memory.kind->granule);
+	NUMBER("granule", m->memory.kind->granule);
+	NUMBER("faults", s->faults);
+	NUMBER("demand", s->demand);
+	NUMBER("background", s->background);
+	NUMBER("found", s->found);
+	NUMBER("parked", s->parked);
+	NUMBER("alive_faults", s->alive_faults);
+	NUMBER("alive_demand", s->alive_demand);
+	NUMBER("alive_background", s->alive_background);
+#undef NUMBER
+	fprintf(file, "first='%s'\nlast='%s'\n", heard.first, heard.last);
+	if (fclose(file))
+		return because(reason, "%s: %m", opt.stats);
+	return 0;
+}
+
+static int cmd_restore(void)
+{
+	struct lazy lazy = { .sock = -1, .uffd = -1 };
+	struct machine m = { .kvm = -1, .vm = -1, .vcpu = -1, .ended = -1,
+			     .memory.fd = -1 };
+	struct snapshot *snap;
+	struct reason reason;
+	int ret;
+
+	snap = snap_open(opt.snapshot, &reason);
+	if (!snap)
+		return complain(&reason);
+	ret = restore(&m, &lazy, snap, &reason);
+	/* The vCPU first: then nobody is left to see what a closed userfaultfd
+	 * makes of its faults.
+	 */
+	machine_stop(&m);
+	if (opt.progress)
+		fputs("\r\033[K", stdout);
+	if (!ret && opt.stats)
+		ret = write_stats(&m, &lazy, &reason);
+	lazy_end(&lazy);
+	machine_free(&m);
+	snap_close(snap);
+	return ret ? complain(&reason) : 0;
+}
+
+/* ---- vmm handler ---- */
+
+static void trace(void *arg, const struct lazy_stats *s)
+{
+	fprintf(arg, "%llu\t%llu\t%llu\n",
+		(unsigned long long)s->nanoseconds / 1000,
+		(unsigned long long)s->demand,
+		(unsigned long long)s->background);
+}
+
+static int handle(const struct snapshot *snap, struct reason *reason)
+{
+	struct working_set order = {}, record = {};
+	struct lazy_options options = {
+		.no_background = opt.no_background,
+	};
+	struct lazy_stats stats;
+	FILE *file = NULL;
+	int ret;
+
+	if (opt.order) {
+		if (working_set_load(&order, opt.order, reason))
+			return -1;
+		options.order = &order;
+	}
+	/* A record is whole only if nobody fills what would be asked for. */
+	if (opt.record) {
+		options.record = &record;
+		options.background_when_alive = true;
+	}
+	if (opt.trace) {
+		file = fopen(opt.trace, "we");
+		if (!file)
+			return because(reason, "%s: %m", opt.trace);
+		options.progress = trace;
+		options.arg = file;
+	}
+	ret = lazy_serve(3, snap, &options, &stats, reason);
+	if (file)
+		fclose(file);
+	if (!ret && opt.record)
+		ret = working_set_save(&record, opt.record, reason);
+	working_set_free(&order);
+	working_set_free(&record);
+	return ret;
+}
+
+static int cmd_handler(void)
+{
+	struct reason reason;
+	struct snapshot *snap = snap_open(opt.snapshot, &reason);
+	int ret;
+
+	if (!snap)
+		return complain(&reason);
+	ret = handle(snap, &reason);
+	snap_close(snap);
+	return ret ? complain(&reason) : 0;
+}
+
+static int cmd_verify(void)
+{
+	struct reason reason;
+	struct snapshot *snap = snap_open(opt.snapshot, &reason);
+	int ret;
+
+	if (!snap)
+		return complain(&reason);
+	ret = snap_verify(snap, &reason);
+	snap_close(snap);
+	return ret ? complain(&reason) : 0;
+}
+
+/* ---- the command line ---- */
+
+static int __attribute__((noreturn, format(printf, 1, 2)))
+usage(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	fputs("vmm: ", stderr);
+	vfprintf(stderr, fmt, args);
+	va_end(args);
+	fputs("; see vmm --help\n", stderr);
+	exit(2);
+}
+
+static const struct option options[] = {
+	{ "kernel", 1, NULL, 'k' },
+	{ "initrd", 1, NULL, 'i' },
+	{ "when", 1, NULL, 'u' },
+	{ "snapshot", 1, NULL, 's' },
+	{ "mem", 1, NULL, 'M' },
+	{ "memory", 1, NULL, 'm' },
+	{ "append", 1, NULL, 'a' },
+	{ "until", 1, NULL, 'u' },
+	{ "lazy", 0, NULL, 'l' },
+	{ "minor", 0, NULL, 'c' },
+	{ "order", 1, NULL, 'o' },
+	{ "record", 1, NULL, 'r' },
+	{ "no-background", 0, NULL, 'b' },
+	{ "trace", 1, NULL, 't' },
+	{ "compare", 0, NULL, 'C' },
+	{ "progress", 1, NULL, 'p' },
+	{ "stats", 1, NULL, 'S' },
+	{ "timeout", 1, NULL, 'T' },
+	{ "help", 0, NULL, 'h' },
+	{}
+};
+
+static void parse(int argc, char **argv)
+{
+	int c;
+
+	opt.kind = find_kind("anon");
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (c) {
+		case 'k': opt.kernel = optarg; break;
+		case 'i': opt.initrd = optarg; break;
+		case 'u': opt.text = optarg; break;
+		case 's': opt.snapshot = optarg; break;
+		case 'a': opt.append = optarg; break;
+		case 'M': opt.mib = strtoul(optarg, NULL, 10); break;
+		case 'm':
+			opt.kind = find_kind(optarg);
+			if (!opt.kind)
+				usage("no memory is named '%s': it is one of %s",
+				      optarg, kind_names());
+			break;
+		case 'c': opt.lazy = opt.minor = true; break;
+		case 'l': opt.lazy = true; break;
+		case 'o': opt.order = optarg; break;
+		case 'r': opt.record = optarg; break;
+		case 'b': opt.no_background = true; break;
+		case 't': opt.trace = optarg; break;
+		case 'C': opt.compare = true; break;
+		case 'p': opt.progress = optarg; break;
+		case 'S': opt.stats = optarg; break;
+		case 'T': opt.timeout = atoi(optarg); break;
+		case 'h': fputs(usage_text, stdout); exit(0);
+		default: exit(2);
+		}
+	}
+	if (opt.minor && !opt.kind->minor)
+		usage("%s memory has no file to populate", opt.kind->name);
+	if (!opt.lazy && (opt.order || opt.record || opt.trace ||
+			  opt.no_background || opt.progress) &&
+	    strcmp(argv[0], "handler"))
+		usage("what you want needs --lazy");
+	if (opt.compare && opt.no_background)
+		usage("there is nothing to compare with --no-background");
+	if (opt.timeout <= 0 || !opt.mib || opt.mib > MAX_MEMORY >> 20)
+		usage("a number is out of its range");
+}
+
+int main(int argc, char **argv)
+{
+	const char *command = argc > 1 ? argv[1] : "";
+
+	start = now();
+	signal(SIGPIPE, SIG_IGN);
+	if (!strcmp(command, "--help")) {
+		fputs(usage_text, stdout);
+		return 0;
+	}
+	if (argc < 2)
+		usage("no command");
+	parse(argc - 1, argv + 1);
+	argc -= 1 + optind;
+	argv += 1 + optind;
+	if (!strcmp(command, "run")) {
+		if (argc || !opt.kernel || !opt.initrd || !opt.text ||
+		    !opt.snapshot)
+			usage("run wants --kernel, --initrd, --when and --snapshot");
+		return cmd_run();
+	}
+	if (argc != 1)
+		usage("there must be one snapshot");
+	opt.snapshot = argv[0];
+	if (!strcmp(command, "restore")) {
+		if (!opt.text && !opt.compare)
+			usage("restore wants --until or --compare");
+		return cmd_restore();
+	}
+	if (!strcmp(command, "handler"))
+		return cmd_handler();
+	if (!strcmp(command, "verify"))
+		return cmd_verify();
+	usage("there is no command '%s'", command);
+}

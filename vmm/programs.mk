@@ -1,0 +1,35 @@
+# The VMM and its guest's initramfs, for the test machine:
+#
+#	make -f vmm/programs.mk
+#
+# They go to out/vmm/extra, whose contents are the root of the machine's file
+# system: usr/bin/vmm, and in vmm/ the guest's initramfs.
+
+top := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST))/..)))
+extra := $(top)/out/vmm/extra
+work := $(top)/out/vmm
+
+CFLAGS := -std=gnu11 -O2 -g -static -pthread -Wall -Wextra \
+	-isystem $(top)/out/headers/include
+
+library := $(wildcard $(top)/lib/*.c)
+program := $(filter-out %/guest.c,$(wildcard $(top)/vmm/*.c))
+headers := $(wildcard $(top)/lib/*.h $(top)/vmm/*.h)
+
+all: $(extra)/usr/bin/vmm $(extra)/vmm/initrd
+
+# Written to another name first: a stopped build leaves no half program.
+$(extra)/usr/bin/vmm: $(library) $(program) $(headers)
+	@mkdir -p $(@D)
+	@echo '  CC      $(@F)'
+	@$(CC) $(CFLAGS) -o $(work)/vmm.tmp $(library) $(program)
+	@strip -o $@ $(work)/vmm.tmp && rm $(work)/vmm.tmp
+
+$(extra)/vmm/initrd: $(top)/vmm/guest.c
+	@mkdir -p $(@D) $(work)/root
+	@echo '  CC      guest'
+	@$(CC) $(CFLAGS) -s -o $(work)/root/init $<
+	@cd $(work)/root && echo init | cpio --create --format=newc --owner=+0:+0 --quiet >$@.tmp
+	@mv $@.tmp $@
+
+.PHONY: all

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What of the machine goes into a snapshot, and in which order it comes back.
+ *
+ * Most of it is a structure that one ioctl reads and another one writes: a line
+ * of the table each. The order of the table is that of writing: CPUID before
+ * what depends on it, the local APIC before the MSR of its timer, events and
+ * mp_state last.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "vmm.h"
+
+#define MSR_TSC_DEADLINE	0x6e0
+
+static const struct part {
+	const char *name;
+	bool vcpu;			/* else of the VM */
+	unsigned long get, set;
+	size_t len;
+	uint32_t chip;			/* KVM_GET_IRQCHIP wants to know which */
+} parts[] = {
+	{ "sregs2", true, KVM_GET_SREGS2, KVM_SET_SREGS2, sizeof(struct kvm_sregs2), 0 },
+	{ "regs", true, KVM_GET_REGS, KVM_SET_REGS, sizeof(struct kvm_regs), 0 },
+	{ "xcrs", true, KVM_GET_XCRS, KVM_SET_XCRS, sizeof(struct kvm_xcrs), 0 },
+	{ "debugregs", true, KVM_GET_DEBUGREGS, KVM_SET_DEBUGREGS,
+	  sizeof(struct kvm_debugregs), 0 },
+	{ "pic-master", false, KVM_GET_IRQCHIP, KVM_SET_IRQCHIP,
+	  sizeof(struct kvm_irqchip), KVM_IRQCHIP_PIC_MASTER },
+	{ "pic-slave", false, KVM_GET_IRQCHIP, KVM_SET_IRQCHIP,
+	  sizeof(struct kvm_irqchip), KVM_IRQCHIP_PIC_SLAVE },
+	{ "ioapic", false, KVM_GET_IRQCHIP, KVM_SET_IRQCHIP,
+	  sizeof(struct kvm_irqchip), KVM_IRQCHIP_IOAPIC },
+	{ "pit", false, KVM_GET_PIT2, KVM_SET_PIT2, sizeof(struct kvm_pit_state2), 0 },
+	{ "clock", false, KVM_GET_CLOCK, KVM_SET_CLOCK, sizeof(struct kvm_clock_data), 0 },
+	{ "lapic", true, KVM_GET_LAPIC, KVM_SET_LAPIC, sizeof(struct kvm_lapic_state), 0 },
+	{ "events", true, KVM_GET_VCPU_EVENTS, KVM_SET_VCPU_EVENTS,
+	  sizeof(struct kvm_vcpu_events), 0 },
+	{ "mp-state", true, KVM_GET_MP_STATE, KVM_SET_MP_STATE,
+	  sizeof(struct kvm_mp_state), 0 },
+};
+
+#define NR_PARTS	(sizeof(parts) / sizeof(*parts))
+
+static int call(struct machine *m, const struct part *part, unsigned long request,
+		void *data)
+{
+	return ioctl(part->vcpu ? m->vcpu : m->vm, request, data);
+}
+
+static int save_part(struct machine *m, struct snap_writer *w,
+		     const struct part *part, struct reason *reason)
+{
+	union {
+		struct kvm_irqchip chip;
+		struct kvm_sregs2 sregs2;
+		struct kvm_lapic_state lapic;
+		struct kvm_xcrs xcrs;
+		char bytes[1024];
+	} data = {};
+
+	if (part->chip || part->get == KVM_GET_IRQCHIP)
+		data.chip.chip_id = part->chip;
+	if (call(m, part, part->get, &data))
+		return because(reason, "cannot read %s: %m", part->name);
+	return snap_write_section(w, part->name, &data, part->len, reason);
+}
+
+static int load_part(struct machine *m, const struct snapshot *snap,
+		     const struct part *part, struct reason *reason)
+{
+	char data[2048];
+
+	if (snap_read_section(snap, part->name, data, part->len, reason))
+		return -1;
+	/* The clock goes on from where it stood; how long that was is nothing. */
+	if (part->set == KVM_SET_CLOCK)
+		((struct kvm_clock_data *)data)->flags = 0;
+	if (call(m, part, part->set, data))
+		return because(reason, "cannot restore %s: %m", part->name);
+	return 0;
+}
+
+/* ---- what is no plain structure ---- */
+
+static int save_cpuid(struct machine *m, struct snap_writer *w,
+		      struct reason *reason)
+{
+	struct kvm_cpuid2 *cpuid = machine_cpuid(m, reason);
+	int ret;
+
+	if (!cpuid)
+		return -1;
+	ret = snap_write_section(w, "cpuid", cpuid, sizeof(*cpuid) +
+				 cpuid->nent * sizeof(*cpuid->entries), reason);
+	free(cpuid);
+	return ret;
+}
+
+/* A section of any length; to be freed. */
+static void *read_any(const struct snapshot *snap, const char *name,
+		      size_t *len, struct reason *reason)
+{
+	const struct snap_section *s = snap_section(snap, name);
+	void *data;
+
+	if (!s) {
+		because(reason, "the snapshot has no section %s", name);
+		return NULL;
+	}
+	*len = s->len;
+	data = malloc(*len ?: 1);
+	if (!data)
+		because(reason, "%m");
+	else if (!snap_read_section(snap, name, data, *len, reason))
+		return data;
+	free(data);
+	return NULL;
+}
+
+static int load_cpuid(struct machine *m, const struct snapshot *snap,
+		      struct reason *reason)
+{
+	struct kvm_cpuid2 *cpuid;
+	size_t len;
+	int ret;
+
+	cpuid = read_any(snap, "cpuid", &len, reason);
+	if (!cpuid)
+		return -1;
+	if (len < sizeof(*cpuid) || len != sizeof(*cpuid) + cpuid->nent *
+	    sizeof(*cpuid->entries))
+		ret = because(reason, "section cpuid makes no sense");
+	else if (ioctl(m->vcpu, KVM_SET_CPUID2, cpuid))
+		ret = because(reason, "cannot restore cpuid: %m");
+	else
+		ret = 0;
+	free(cpuid);
+	return ret;
+}
+
+/* The registers of the FPU and all that XSAVE knows. */
+static size_t xsave_len(struct machine *m)
+{
+	int len = ioctl(m->vm, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
+
+	return len > (int)sizeof(struct kvm_xsave) ? (size_t)len :
+						     sizeof(struct kvm_xsave);
+}
+
+static int save_xsave(struct machine *m, struct snap_writer *w,
+		      struct reason *reason)
+{
+	size_t len = xsave_len(m);
+	void *data = calloc(1, len);
+	int ret;
+
+	if (!data)
+		return because(reason, "%m");
+	if (ioctl(m->vcpu, len > sizeof(struct kvm_xsave) ? KVM_GET_XSAVE2 :
+		  KVM_GET_XSAVE, data))
+		ret = because(reason, "cannot read xsave: %m");
+	else
+		ret = snap_write_section(w, "xsave", data, len, reason);
+	free(data);
+	return ret;
+}
+
+static int load_xsave(struct machine *m, const struct snapshot *snap,
+		      struct reason *reason)
+{
+	size_t len = xsave_len(m);
+	void *data = malloc(len);
+	int ret;
+
+	if (!data)
+		return because(reason, "%m");
+	ret = snap_read_section(snap, "xsave", data, len, reason);
+	if (!ret && ioctl(m->vcpu, KVM_SET_XSAVE, data))
+		ret = because(reason, "cannot restore xsave: %m");
+	free(data);
+	return ret;
+}
+
+static struct kvm_msr_list *msr_list(struct machine *m, struct reason *reason)
+{
+	struct kvm_msr_list probe = {}, *list;
+
+	/* -E2BIG, and the number. */
+	ioctl(m->kvm, KVM_GET_MSR_INDEX_LIST, &probe);
+	list = calloc(1, sizeof(*list) + probe.nmsrs * sizeof(*list->indices));
+	if (!list) {
+		because(reason, "%m");
+		return NULL;
+	}
+	list->nmsrs = probe.nmsrs;
+	if (ioctl(m->kvm, KVM_GET_MSR_INDEX_LIST, list)) {
+		because(reason, "KVM_GET_MSR_INDEX_LIST: %m");
+		free(list);
+		return NULL;
+	}
+	return list;
+}
+
+struct one_msr {
+	struct kvm_msrs head;
+	struct kvm_msr_entry entry;
+};
+
+/* All that this vCPU has: KVM's list is that of any vCPU. */
+static int save_msrs(struct machine *m, struct snap_writer *w,
+		     struct reason *reason)
+{
+	struct kvm_msr_list *list = msr_list(m, reason);
+	struct kvm_msr_entry *msrs;
+	size_t nr = 0;
+	int ret;
+
+	if (!list)
+		return -1;
+	msrs = calloc(list->nmsrs, sizeof(*msrs));
+	for (uint32_t i = 0; msrs && i < list->nmsrs; i++) {
+		struct one_msr one = {
+			.head.nmsrs = 1,
+			.entry.index = list->indices[i],
+		};
+
+		if (ioctl(m->vcpu, KVM_GET_MSRS, &one) == 1)
+			msrs[nr++] = one.entry;
+	}
+	ret = msrs ? snap_write_section(w, "msrs", msrs, nr * sizeof(*msrs),
+					reason) : because(reason, "%m");
+	free(msrs);
+	free(list);
+	return ret;
+}
+
+static int load_msr(struct machine *m, const struct kvm_msr_entry *msr,
+		    struct reason *reason)
+{
+	struct one_msr one = { .head.nmsrs = 1, .entry = *msr };
+
+	if (ioctl(m->vcpu, KVM_SET_MSRS, &one) == 1)
+		return 0;
+	/* One that cannot be written is good if it has the value already. */
+	one.entry.data = ~msr->data;
+	if (ioctl(m->vcpu, KVM_GET_MSRS, &one) == 1 &&
+	    one.entry.data == msr->data)
+		return 0;
+	return because(reason, "cannot restore MSR %#x", msr->index);
+}
+
+/* The deadline of the local APIC's timer only counts once that is there. */
+static int load_msrs(struct machine *m, const struct snapshot *snap,
+		     bool deadline, struct reason *reason)
+{
+	struct kvm_msr_entry *msrs;
+	size_t len;
+	int ret = 0;
+
+	msrs = read_any(snap, "msrs", &len, reason);
+	if (!msrs)
+		return -1;
+	for (size_t i = 0; !ret && i < len / sizeof(*msrs); i++)
+		if ((msrs[i].index == MSR_TSC_DEADLINE) == deadline)
+			ret = load_msr(m, &msrs[i], reason);
+	free(msrs);
+	return ret;
+}
+
+/* ---- all of it ---- */
+
+int state_save(struct machine *m, const char *path, struct reason *reason)
+{
+	const struct snap_region region = { .guest = 0, .len = m->memory.len };
+	struct snap_writer *w = snap_create(path, &region, 1, reason);
+
+	if (!w)
+		return -1;
+	for (size_t i = 0; i < NR_PARTS; i++)
+		if (save_part(m, w, &parts[i], reason))
+			goto fail;
+	if (save_cpuid(m, w, reason) || save_xsave(m, w, reason) ||
+	    save_msrs(m, w, reason) ||
+	    snap_write_section(w, "uart", &m->uart, sizeof(m->uart), reason) ||
+	    snap_write_memory(w, 0, m->memory.host, m->memory.len, reason))
+		goto fail;
+	return snap_commit(w, reason);
+fail:
+	snap_abandon(w);
+	return -1;
+}
+
+int state_load(struct machine *m, const struct snapshot *snap,
+	       struct reason *reason)
+{
+	if (load_cpuid(m, snap, reason) || load_xsave(m, snap, reason))
+		return -1;
+	for (size_t i = 0; i < NR_PARTS; i++) {
+		if (parts[i].get == KVM_GET_VCPU_EVENTS &&
+		    load_msrs(m, snap, true, reason))
+			return -1;
+		if (load_part(m, snap, &parts[i], reason))
+			return -1;
+		if (parts[i].get == KVM_GET_DEBUGREGS &&
+		    load_msrs(m, snap, false, reason))
+			return -1;
+	}
+	if (snap_read_section(snap, "uart", &m->uart, sizeof(m->uart), reason))
+		return -1;
+	m->irq_raised = uart_irq(&m->uart);
+	return 0;
+}
+
+int state_load_memory(struct machine *m, const struct snapshot *snap,
+		      struct reason *reason)
+{
+	/* Fresh memory is zero: what is zero in the snapshot stays untouched. */
+	for (uint64_t at = 0; at < snap->len; at += SNAP_CHUNK)
+		if (!snap_is_zero(snap, at, SNAP_CHUNK) &&
+		    snap_read(snap, at, m->memory.host + at, SNAP_CHUNK, reason))
+			return -1;
+	return 0;
+}
