@@ -75,6 +75,9 @@ enum lazy_populate { LAZY_COPY, LAZY_PWRITE, LAZY_ALIAS };
  * @granule: page size of the mapping, which is what one fault fills: a power of
  *	two, SNAP_CHUNK at least
  * @populate: enum lazy_populate
+ * @zeropage: not 0: pages of zeroes may be filled with UFFDIO_ZEROPAGE, which
+ *	needs no memory where the kernel has one page of zeroes for all: what
+ *	UFFDIO_REGISTER answered says whether the region knows it
  */
 struct lazy_region {
 	uint64_t address;
@@ -83,6 +86,8 @@ struct lazy_region {
 	uint64_t fd_offset;
 	uint32_t granule;
 	uint32_t populate;
+	uint32_t zeropage;
+	uint32_t reserved;
 };
 
 /**

@@ -76,6 +76,15 @@ static int64_t copy(struct space *space, uint64_t address, const char *from,
 	return arg.copy > 0 ? arg.copy : -errno;
 }
 
+static int64_t zero(struct space *space, uint64_t address, uint64_t len)
+{
+	struct uffdio_zeropage arg = { .range = { address, len } };
+
+	if (!ioctl(space->uffd, UFFDIO_ZEROPAGE, &arg))
+		return len;
+	return arg.zeropage > 0 ? arg.zeropage : -errno;
+}
+
 static int64_t proceed(struct space *space, uint64_t address, uint64_t len)
 {
 	struct uffdio_continue arg = { .range = { address, len } };
@@ -85,7 +94,10 @@ static int64_t proceed(struct space *space, uint64_t address, uint64_t len)
 	return arg.mapped > 0 ? arg.mapped : -errno;
 }
 
-/* Copies @from if it is not NULL, or else maps what is in the file. */
+/*
+ * Copies @from if it is not NULL, or else maps what is in the file. What is
+ * copied into memory that has a file is in the file as well.
+ */
 static enum outcome install(struct handler *h, struct space *space,
 			    struct region *r, uint64_t page, uint64_t nr,
 			    const char *from, uint64_t *added)
@@ -97,14 +109,17 @@ static enum outcome install(struct handler *h, struct space *space,
 		uint64_t pages = at_once < nr - done ? at_once : nr - done;
 		int64_t n;
 
-		if (from)
+		if (!from)
+			n = proceed(space, address, pages * granule);
+		else if (from == h->zeroes && r->is.zeropage)
+			n = zero(space, address, pages * granule);
+		else
 			n = copy(space, address, from + done * granule,
 				 pages * granule);
-		else
-			n = proceed(space, address, pages * granule);
 		if (n > 0) {
 			n /= granule;
 			memset(space->pages + page + done, FILLED, n);
+			memset(h->populated + page + done, true, n);
 			*added += n;
 			done += n;
 			continue;
@@ -114,6 +129,7 @@ static enum outcome install(struct handler *h, struct space *space,
 			continue;
 		case EEXIST:
 			wake(space, address, granule);
+			h->populated[page + done] = true;
 			space->pages[page + done++] = FILLED;
 			h->stats->found++;
 			continue;
@@ -130,6 +146,7 @@ static enum outcome install(struct handler *h, struct space *space,
 		case EFAULT:
 			if (from)
 				return broken(h, "UFFDIO_COPY");
+			/* The file has lost it again. */
 			h->populated[page + done] = false;
 			return again(h, EFAULT);
 		case EAGAIN:
@@ -139,7 +156,8 @@ static enum outcome install(struct handler *h, struct space *space,
 		case ESRCH:
 			return NO_SPACE_LEFT;
 		default:
-			return broken(h, from ? "UFFDIO_COPY" : "UFFDIO_CONTINUE");
+			return broken(h, from ? "UFFDIO_COPY or ZEROPAGE" :
+					 "UFFDIO_CONTINUE");
 		}
 	}
 	return FILLED_NOW;
@@ -179,6 +197,7 @@ static enum outcome populate(struct handler *h, struct region *r,
 enum outcome fill(struct handler *h, struct space *space, struct region *r,
 		  uint64_t page, uint64_t nr, bool missing, uint64_t *added)
 {
+	uint64_t offset = r->is.offset + offset_in(r, page);
 	const char *from = NULL;
 	enum outcome outcome;
 
@@ -191,6 +210,10 @@ enum outcome fill(struct handler *h, struct space *space, struct region *r,
 		from = content(h, r, page, nr);
 		if (!from)
 			return BROKEN;
+	} else if (!h->populated[page] && missing && r->is.zeropage &&
+		   snap_is_zero(h->snap, offset, nr * r->is.granule)) {
+		/* Into the file and the page tables at once. */
+		from = h->zeroes;
 	} else if (!h->populated[page]) {
 		outcome = populate(h, r, page, nr);
 		if (outcome != FILLED_NOW)

@@ -465,16 +465,29 @@ static int64_t page_of(struct handler *h, uint64_t offset, struct region **in)
 	return -1;
 }
 
-/* How many pages of @r from @page on, @max at most, are alike and not there. */
+/* Whether a page can be filled with UFFDIO_ZEROPAGE. */
+static bool zeropage(struct handler *h, const struct region *r, uint64_t page)
+{
+	return r->is.zeropage &&
+	       snap_is_zero(h->snap, r->is.offset + (page - r->first) *
+			    r->is.granule, r->is.granule);
+}
+
+/*
+ * How many pages of @r from @page on, @max at most, are not there, and are to be
+ * filled in the same way.
+ */
 static uint64_t run_of(struct handler *h, const struct region *r,
 		       uint64_t page, uint64_t max)
 {
 	const uint8_t *pages = h->spaces[0].pages;
+	bool zero = zeropage(h, r, page);
 	uint64_t nr = 1;
 
 	while (nr < max && page + nr < r->first + r->nr &&
 	       pages[page + nr] == ABSENT &&
-	       h->populated[page + nr] == h->populated[page])
+	       h->populated[page + nr] == h->populated[page] &&
+	       zeropage(h, r, page + nr) == zero)
 		nr++;
 	return nr;
 }

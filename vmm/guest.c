@@ -19,10 +19,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PAGES		4096ULL		/* a power of two */
+#define PAGES		2048ULL		/* a power of two */
 #define WORDS		(4096 / sizeof(uint64_t))
 #define PER_TICK	64
-#define STEP		2731ULL		/* odd: reaches every page */
+#define STEP		1365ULL		/* odd: reaches every page */
 #define TICK_NS		1000000
 
 static uint64_t word(uint64_t page, uint64_t i)

@@ -21,8 +21,9 @@
 #define HANDLER_FD	3		/* of the socket, in the handler */
 #define ANSWER_MS	10000
 
+/* Also tells how the kernel answered. */
 static int arm(struct lazy *lazy, struct machine *m, bool minor,
-	       struct reason *reason)
+	       struct lazy_region *region, struct reason *reason)
 {
 	struct uffdio_api api = { .api = UFFD_API };
 	struct uffdio_register reg = {
@@ -40,6 +41,7 @@ static int arm(struct lazy *lazy, struct machine *m, bool minor,
 	if (ioctl(lazy->uffd, UFFDIO_REGISTER, &reg))
 		return because(reason, "UFFDIO_REGISTER on %s memory: %m",
 			       m->memory.kind->name);
+	region->zeropage = !!(reg.ioctls & 1ULL << _UFFDIO_ZEROPAGE);
 	return 0;
 }
 
@@ -78,7 +80,7 @@ int lazy_begin(struct lazy *lazy, struct machine *m, bool minor,
 	};
 
 	if (start_handler(lazy, handler_argv, reason) ||
-	    arm(lazy, m, minor, reason))
+	    arm(lazy, m, minor, &region, reason))
 		return -1;
 	return lazy_hand_over(lazy->sock, lazy->uffd, &region, &m->memory.fd,
 			      1, ANSWER_MS, reason);
