@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The commands. Exits 0 if all went well, 1 if it did not, 2 on bad usage; the
- * reason is one line on stderr. The guest's words go to stdout.
+ * The commands. Exits 0 if all went well, 1 if it did not, 2 on bad usage, 3 if
+ * the kernel does not have such memory; the reason is one line on stderr. The
+ * guest's words go to stdout.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -63,11 +64,14 @@ static uint64_t now(void)
 	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
 }
 
+/* What a failure exits with. */
+static int failure = 1;
+
 static int complain(const struct reason *reason)
 {
 	fflush(stdout);
 	fprintf(stderr, "vmm: %s\n", reason->text);
-	return 1;
+	return failure;
 }
 
 /* ---- what the guest says ---- */
@@ -229,8 +233,11 @@ static int restore(struct machine *m, struct lazy *lazy,
 	if (snap->header.nr_regions != 1 || snap->regions[0].guest)
 		return because(reason, "%s: memory that is not in one piece from 0 on",
 			       opt.snapshot);
-	if (machine_make(m, opt.kind, snap->len, reason))
+	if (machine_make(m, opt.kind, snap->len, reason)) {
+		if (errno == EOPNOTSUPP)
+			failure = 3;
 		return -1;
+	}
 	if (opt.lazy ? begin_lazy(lazy, m, reason) :
 		       state_load_memory(m, snap, reason))
 		return -1;
