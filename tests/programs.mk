@@ -38,8 +38,11 @@ KVM_CFLAGS := $(CFLAGS) -DCONFIG_64BIT -march=x86-64-v2 -fno-builtin-memcmp -fno
 kvm_headers := $(headers) $(wildcard $(kvm)/include/*.h $(kvm)/include/x86_64/*.h) \
 	$(top)/out/headers/include/linux/kvm.h
 
-all: $(addprefix $(bin)/,$(theirs) $(hugetlb) $(ours) $(kvm_tests) $(kvm_x86_tests) \
-	hugetlb-tests kvm-tests)
+# Of the library of lazy restores, and of the VMM.
+lazy := $(notdir $(basename $(wildcard $(top)/lib/test/*.c)))
+
+all: $(addprefix $(bin)/,$(theirs) $(hugetlb) $(ours) $(kvm_tests) $(kvm_x86_tests) $(lazy) \
+	hugetlb-tests kvm-tests vmm-test) vmm
 
 # Written to another name first: a stopped build leaves no half program.
 define link
@@ -64,6 +67,16 @@ $(addprefix $(bin)/,$(kvm_tests) $(kvm_x86_tests)): CFLAGS = $(KVM_CFLAGS)
 $(addprefix $(bin)/,$(kvm_tests) $(kvm_x86_tests)): $(addprefix $(lib)/kvm/,$(addsuffix .o,$(kvm_lib))) $(kvm_headers)
 	$(link)
 
+$(addprefix $(bin)/,$(lazy)): $(bin)/%: $(top)/lib/test/%.c $(wildcard $(top)/lib/*.c $(top)/lib/*.h) $(headers)
+	$(link)
+
+$(bin)/vmm-test: $(top)/vmm/test/vmm-test
+	@mkdir -p $(@D)
+	@cp $< $@
+
+vmm:
+	@$(MAKE) --no-print-directory -f $(top)/vmm/programs.mk extra=$(top)/out/tests/extra
+
 $(bin)/hugetlb-tests $(bin)/kvm-tests: $(bin)/%: $(top)/tests/%
 	@mkdir -p $(@D)
 	@cp $< $@
@@ -76,4 +89,4 @@ $(lib)/kvm/%.o: $(kvm)/% $(kvm_headers)
 	@mkdir -p $(@D)
 	@$(CC) $(KVM_CFLAGS) $(if $(findstring string_override,$<),-ffreestanding) -I$(dir $<) -c -o $@ $<
 
-.PHONY: all
+.PHONY: all vmm

@@ -2,11 +2,13 @@
 #
 #	make -f vmm/programs.mk
 #
-# They go to out/vmm/extra, whose contents are the root of the machine's file
-# system: usr/bin/vmm, and in vmm/ the guest's initramfs.
+# They go to extra=DIRECTORY (out/vmm/extra), whose contents are the root of the
+# machine's file system: usr/bin/vmm, and in vmm/ the guest's initramfs and kernel,
+# which is the patched one, whatever kernel the machine runs.
 
 top := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST))/..)))
 extra := $(top)/out/vmm/extra
+kernel := $(top)/out/patched/bzImage
 work := $(top)/out/vmm
 
 CFLAGS := -std=gnu11 -O2 -g -static -pthread -Wall -Wextra \
@@ -16,7 +18,7 @@ library := $(wildcard $(top)/lib/*.c)
 program := $(filter-out %/guest.c,$(wildcard $(top)/vmm/*.c))
 headers := $(wildcard $(top)/lib/*.h $(top)/vmm/*.h)
 
-all: $(extra)/usr/bin/vmm $(extra)/vmm/initrd
+all: $(extra)/usr/bin/vmm $(extra)/vmm/initrd $(extra)/vmm/bzImage
 
 # Written to another name first: a stopped build leaves no half program.
 $(extra)/usr/bin/vmm: $(library) $(program) $(headers)
@@ -31,5 +33,9 @@ $(extra)/vmm/initrd: $(top)/vmm/guest.c
 	@$(CC) $(CFLAGS) -s -o $(work)/root/init $<
 	@cd $(work)/root && echo init | cpio --create --format=newc --owner=+0:+0 --quiet >$@.tmp
 	@mv $@.tmp $@
+
+$(extra)/vmm/bzImage: $(kernel)
+	@mkdir -p $(@D)
+	@cp $< $@
 
 .PHONY: all
