@@ -18,7 +18,6 @@
  */
 #include <linux/mm.h>
 #include <linux/pagemap.h>
-#include <trace/events/userfaultfd.h>
 
 #include "internal.h"
 #include "userfaultfd_internal.h"
@@ -37,7 +36,6 @@ static __always_inline int uffd_fault_resolve(struct vm_fault *vmf,
 	uffd_init_resolve(&req, vmf->vma, vmf->pgoff, 1, source);
 	req.resolve.fault = true;
 	err = uffd_resolve(uffd_handler(vmf->vma), &req);
-	trace_userfaultfd_resolve(uffd_handler(vmf->vma), &req, err);
 	if (err)
 		return err;
 

@@ -23,7 +23,6 @@
 #include <linux/swapops.h>
 #include <linux/uaccess.h>
 #include <asm/tlbflush.h>
-#include <trace/events/userfaultfd.h>
 
 #include "internal.h"
 #include "userfaultfd_internal.h"
@@ -504,10 +503,9 @@ static __always_inline int uffd_fill_resolve(struct uffd_fill *fill,
 			  find ? NULL : &fill->source);
 	/* What the core makes itself it need not check. */
 	if (fill->handler == uffd_anon_request)
-		err = uffd_anon_resolve(req);
-	else
-		err = uffd_resolve(fill->handler, req);
-	trace_userfaultfd_resolve(fill->handler, req, err);
+		return uffd_anon_resolve(req);
+
+	err = uffd_resolve(fill->handler, req);
 	/* CONTINUE of a hole has always been -EFAULT. */
 	return unlikely(err == -ENOENT) ? -EFAULT : err;
 }

@@ -24,6 +24,7 @@
 #define _MM_USERFAULTFD_INTERNAL_H
 
 #include <linux/log2.h>
+#include <linux/tracepoint-defs.h>
 #include <linux/userfaultfd_k.h>
 #include <linux/userfaultfd_request.h>
 
@@ -55,6 +56,8 @@ bool uffd_errno_known(int err);
 int uffd_check_errno(uffd_handler_t handler, int err);
 int uffd_cut_off(uffd_handler_t handler, struct uffd_request *req,
 		 unsigned int good, const char *flaw);
+int uffd_no_answer(uffd_handler_t handler, struct uffd_request *req, int err);
+void uffd_trace_resolve(uffd_handler_t handler, struct uffd_request *req);
 void uffd_release(struct folio *folio);
 void uffd_undo(uffd_handler_t handler, struct vm_area_struct *vma,
 	       struct folio *folio);
@@ -127,6 +130,8 @@ static inline bool uffd_folio_good(struct folio *folio, pgoff_t index,
 	       (!end || uffd_folio_within(folio, index, end)) &&
 	       !folio_test_has_hwpoisoned(folio);
 }
+
+DECLARE_TRACEPOINT(userfaultfd_resolve);
 
 /*
  * Requests are filled in field by field, and are declared __uninitialized: to
@@ -248,7 +253,7 @@ static __always_inline int uffd_resolve(uffd_handler_t handler,
 
 	err = handler(req);
 	if (unlikely(err))
-		return uffd_check_errno(handler, err);
+		return uffd_no_answer(handler, req, err);
 
 	/* What a private mapping is filled with is not the file's. */
 	if (!resolve->source || resolve->fault ||
@@ -268,6 +273,8 @@ static __always_inline int uffd_resolve(uffd_handler_t handler,
 		return uffd_cut_off(handler, req, i, flaw);
 
 	resolve->nr_pages = min(resolve->nr_pages, index - resolve->index);
+	if (tracepoint_enabled(userfaultfd_resolve))
+		uffd_trace_resolve(handler, req);
 	return 0;
 }
 

@@ -83,6 +83,33 @@ int uffd_check_errno(uffd_handler_t handler, int err)
 }
 
 /**
+ * uffd_no_answer() - a type handed out nothing
+ * @handler: who was asked.
+ * @req: the request.
+ * @err: what it returned.
+ *
+ * Return: @err, or -EIO as uffd_check_errno().
+ */
+int uffd_no_answer(uffd_handler_t handler, struct uffd_request *req, int err)
+{
+	err = uffd_check_errno(handler, err);
+	trace_userfaultfd_resolve(handler, req, err);
+	return err;
+}
+
+/**
+ * uffd_trace_resolve() - trace an answer that is as it should be
+ * @handler: who gave it.
+ * @req: the request.
+ *
+ * Apart, so that whoever asks has no more than a no-op for it.
+ */
+void uffd_trace_resolve(uffd_handler_t handler, struct uffd_request *req)
+{
+	trace_userfaultfd_resolve(handler, req, 0);
+}
+
+/**
  * uffd_present() - is there memory at an offset of a mapped file?
  * @vma: a mapping of a type that supports MINOR.
  * @index: page offset in the file.
@@ -168,6 +195,7 @@ int uffd_cut_off(uffd_handler_t handler, struct uffd_request *req,
 	struct uffd_resolve *resolve = &req->resolve;
 	struct folio_batch *folios = &resolve->folios;
 	pgoff_t index = resolve->index;
+	int err;
 
 	if (good)
 		index = folio_next_index(folios->folios[good - 1]);
@@ -186,7 +214,9 @@ int uffd_cut_off(uffd_handler_t handler, struct uffd_request *req,
 
 	uffd_discard(folios, good);
 	resolve->nr_pages = min(resolve->nr_pages, index - resolve->index);
-	return good ? 0 : -EIO;
+	err = good ? 0 : -EIO;
+	trace_userfaultfd_resolve(handler, req, err);
+	return err;
 }
 
 /* A new page of anonymous memory, charged but not yet known to anybody. */
@@ -233,6 +263,7 @@ int uffd_anon_resolve(struct uffd_request *req)
 	int err = userfaultfd_create_folios(req, uffd_anon_create);
 
 	resolve->nr_pages = folio_batch_count(&resolve->folios);
+	trace_userfaultfd_resolve(uffd_anon_request, req, err);
 	return err;
 }
 

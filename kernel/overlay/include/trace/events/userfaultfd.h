@@ -66,9 +66,6 @@ TRACE_EVENT(userfaultfd_fault,
  * @handler: who was asked.
  * @req: the request, and the answer after it was checked.
  * @err: 0, or why there is none.
- *
- * The number of pages is that of the answer, or what was asked for if there
- * is none.
  */
 TRACE_EVENT(userfaultfd_resolve,
 
@@ -92,7 +89,7 @@ TRACE_EVENT(userfaultfd_resolve,
 		__entry->ino		= req->resolve.inode ?
 					  req->resolve.inode->i_ino : 0;
 		__entry->index		= req->resolve.index;
-		__entry->pages		= req->resolve.nr_pages;
+		__entry->pages		= err ? 0 : req->resolve.nr_pages;
 		__entry->missing	= req->resolve.mode == UFFD_RESOLVE_MISSING;
 		__entry->fault		= req->resolve.fault;
 		__entry->err		= err;
