@@ -35,7 +35,7 @@ KVM_CFLAGS := $(CFLAGS) -DCONFIG_64BIT -march=x86-64-v2 -fno-builtin-memcmp -fno
 	-fno-builtin-memset -fno-builtin-strnlen -fno-stack-protector -fno-pie -no-pie \
 	-fno-strict-aliasing -I$(top)/out/tree/tools/include -I$(top)/out/tree/tools/arch/x86/include \
 	-I$(kvm)/include -I$(kvm)/include/x86_64
-kvm_headers := $(headers) $(wildcard $(kvm)/include/*.h $(kvm)/include/x86_64/*.h) \
+kvm_headers := $(headers) $(wildcard $(kvm)/*.h $(kvm)/include/*.h $(kvm)/include/x86_64/*.h) \
 	$(top)/out/headers/include/linux/kvm.h
 
 # Of the library of lazy restores, and of the VMM.

@@ -27,7 +27,7 @@
 #include "ucall_common.h"
 
 #define GMEM_SLOT	1
-#define GMEM_GPA	(1ULL << 32)
+#define GMEM_GPA	0x100000000ULL
 #define GMEM_FLAGS	(GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED)
 
 #define NR_VCPUS	2
@@ -71,33 +71,41 @@ struct order {
  */
 #define GUEST_PAGES	512
 
-static volatile struct order guest_orders[NR_VCPUS];
-static volatile __u8 guest_marks[GUEST_PAGES];
+static struct order guest_orders[NR_VCPUS];
+static __u8 guest_marks[GUEST_PAGES];
+
+static void guest_access(struct order *o, __u32 i, __u64 *p)
+{
+	switch (READ_ONCE(o->op)) {
+	case GUEST_READ:
+		WRITE_ONCE(o->first[i], READ_ONCE(p[0]));
+		WRITE_ONCE(o->last[i], READ_ONCE(p[GUEST_WORDS - 1]));
+		break;
+	case GUEST_WRITE:
+		WRITE_ONCE(*(__u8 *)p, READ_ONCE(o->first[i]));
+		break;
+	case GUEST_ADD:
+		__atomic_fetch_add(p, 1, __ATOMIC_RELAXED);
+		break;
+	case GUEST_OUTS:
+		asm volatile("outsb" : "+S" (p) : "d" (GUEST_PORT) : "memory");
+		break;
+	}
+}
 
 static void guest_main(unsigned int nr)
 {
-	volatile struct order *o = &guest_orders[nr];
+	struct order *o = &guest_orders[nr];
 
 	for (;;) {
-		for (__u32 i = 0; i < o->nr; i++) {
-			__u32 page = o->page[i];
-			volatile __u64 *p = (__u64 *)(GMEM_GPA +
-						      page * LAB_PAGE);
+		for (__u32 i = 0; i < READ_ONCE(o->nr); i++) {
+			__u32 page = READ_ONCE(o->page[i]);
 
-			o->before[i] = guest_marks[page];
-			if (o->op == GUEST_READ) {
-				o->first[i] = p[0];
-				o->last[i] = p[GUEST_WORDS - 1];
-			} else if (o->op == GUEST_WRITE) {
-				*(volatile __u8 *)p = o->first[i];
-			} else if (o->op == GUEST_ADD) {
-				asm volatile("lock incq %0" : "+m" (*p));
-			} else {
-				asm volatile("outsb"
-					     : "+S" (p) : "d" (GUEST_PORT)
-					     : "memory");
-			}
-			o->after[i] = guest_marks[page];
+			/* In this order, which the processor keeps. */
+			WRITE_ONCE(o->before[i], READ_ONCE(guest_marks[page]));
+			guest_access(o, i, (__u64 *)(GMEM_GPA +
+						     page * LAB_PAGE));
+			WRITE_ONCE(o->after[i], READ_ONCE(guest_marks[page]));
 		}
 		GUEST_SYNC(nr);
 	}
@@ -112,7 +120,7 @@ static inline struct order *order_of(unsigned int nr)
 	return addr_gva2hva(vm, (vm_vaddr_t)&guest_orders[nr]);
 }
 
-static inline volatile __u8 *marks(void)
+static inline __u8 *marks(void)
 {
 	return addr_gva2hva(vm, (vm_vaddr_t)guest_marks);
 }
@@ -147,7 +155,7 @@ static inline void guest_restart(unsigned int nr)
 
 /*
  * Runs a vCPU until its order is done. Returns 0, or the errno of KVM_RUN, with
- * which the guest stopped in front of an access. EPROTO: it did something else.
+ * which the guest stopped in front of an access, or -1: it did something else.
  */
 static inline int guest_run(unsigned int nr)
 {
@@ -166,7 +174,7 @@ static inline int guest_run(unsigned int nr)
 		return 0;
 	printf("# vCPU %u: exit reason %u, ucall %llu\n", nr, run->exit_reason,
 	       (unsigned long long)uc.cmd);
-	return EPROTO;
+	return -1;
 }
 
 /* The kind of memory; a new file needs a VM. */

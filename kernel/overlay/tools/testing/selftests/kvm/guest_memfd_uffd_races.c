@@ -102,12 +102,13 @@ static void populate_touch(unsigned int nr)
 			continue;
 		}
 		for (unsigned int i = 0; i < n; i++) {
-			volatile __u8 *mark = &marks()[pages[i]];
-			unsigned char before = *mark;
+			__u8 *mark = &marks()[pages[i]];
+			unsigned char before = READ_ONCE(*mark);
 			__u64 first = word(mem.area, pages[i], 0);
 			__u64 last = word(mem.area, pages[i], WORDS - 1);
 
-			populate_saw(pages[i], first, last, before, *mark);
+			populate_saw(pages[i], first, last, before,
+				     READ_ONCE(*mark));
 			dither();
 		}
 	}
@@ -124,13 +125,13 @@ static void populate_make(unsigned int nr)
 		meet(TOUCHERS + 1);
 		for (size_t k = 0; k < BLOCK; k++) {
 			size_t page = start + (k ^ mask);
-			volatile __u8 *mark = &marks()[page];
+			__u8 *mark = &marks()[page];
 
 			if (turn)
 				relax(turn == 1 ? 7 : k);
-			*mark = BEGUN;
+			WRITE_ONCE(*mark, BEGUN);
 			write_page(page, POPULATED);
-			*mark = DONE;
+			WRITE_ONCE(*mark, DONE);
 			ADD(POPULATED);
 		}
 	}
@@ -213,7 +214,7 @@ TEST_F_TIMEOUT(populate, race, TIMEOUT_S)
 	while (more(populate_ops(), wanted)) {
 		round_nr++;
 		forget_log();
-		memset((void *)marks(), 0, GUEST_PAGES);
+		memset(marks(), 0, GUEST_PAGES);
 		handler_start(populate_serve);
 		employ(populate_touch, TOUCHERS);
 		employ(populate_make, 1);

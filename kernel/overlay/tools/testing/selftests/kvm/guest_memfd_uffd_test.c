@@ -846,6 +846,22 @@ TEST_F(bound, access_by_kvm)
 	EXPECT_NO_MSG(l);
 }
 
+/* Where nothing is mapped, a hole still takes its pages from the guest. */
+TEST_F(bound, hole_without_mapping)
+{
+	struct lab *l = &self->l;
+
+	EXPECT_WRITES(l, 1, 9);
+	EXPECT_WRITES(l, 2, 9);
+	ASSERT_EQ(0, munmap(l->m.area, l->m.len));
+	ASSERT_EQ(0, munmap(l->m.alias, l->m.len));
+	l->m.alias = NULL;
+	EXPECT_READS(l, 1, 9);
+	ASSERT_EQ(0, make_hole(l->m.fd, 1, 1));
+	EXPECT_READS(l, 1, 0);
+	EXPECT_READS(l, 2, 9);
+}
+
 /* Mapping and binding go independently of each other. */
 TEST_F(bound, comes_and_goes)
 {
