@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -114,6 +116,20 @@ static void show_bar(const struct lazy_stats *s)
 	fflush(stdout);
 }
 
+/* Where it is may tell why. */
+static int too_late(struct machine *m, bool running, struct reason *reason)
+{
+	struct kvm_regs regs = {};
+
+	if (!running)
+		return because(reason, "after %d s its memory is not filled",
+			       opt.timeout);
+	machine_stop(m);
+	ioctl(m->vcpu, KVM_GET_REGS, &regs);
+	return because(reason, "after %d s the guest, now at %#llx, flags %#llx, has not said '%s'",
+		       opt.timeout, regs.rip, regs.rflags, opt.text);
+}
+
 /*
  * Waits until the vCPU has stopped by itself and, if @lazy, all memory is there.
  * Whatever goes wrong stops it.
@@ -144,8 +160,7 @@ static int watch(struct machine *m, struct lazy *lazy, bool running,
 				return because(reason, "%s", m->why.text);
 		}
 		if (now() > deadline)
-			return because(reason, "after %d s the guest has not said '%s'",
-				       opt.timeout, opt.text ?: "");
+			return too_late(m, running, reason);
 	}
 	return 0;
 }
@@ -364,6 +379,8 @@ static int cmd_handler(void)
 	struct snapshot *snap = snap_open(opt.snapshot, &reason);
 	int ret;
 
+	/* Else it is "exe", for that is how it was started. */
+	prctl(PR_SET_NAME, "vmm-handler");
 	if (!snap)
 		return complain(&reason);
 	ret = handle(snap, &reason);

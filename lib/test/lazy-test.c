@@ -32,7 +32,7 @@
 #include "../lazy.h"
 
 #define HUGE		(2UL << 20)
-#define NOBODY_MS	100	/* in which somebody who can go on has done so */
+#define NOBODY_MS	50	/* in which somebody who can go on has done so */
 #define TIMEOUT_MS	20000
 
 struct kind {
@@ -67,8 +67,8 @@ KIND(anon_copy, 4096, 64, false, LAZY_COPY);
 KIND(shmem_copy, 4096, 64, true, LAZY_COPY);
 KIND(shmem_pwrite, 4096, 64, true, LAZY_PWRITE);
 KIND(shmem_alias, 4096, 64, true, LAZY_ALIAS);
-KIND(hugetlb_copy, HUGE, 4, true, LAZY_COPY);
-KIND(hugetlb_alias, HUGE, 4, true, LAZY_ALIAS);
+KIND(hugetlb_copy, HUGE, 3, true, LAZY_COPY);
+KIND(hugetlb_alias, HUGE, 3, true, LAZY_ALIAS);
 
 /* Content that tells where it belongs; page 2 is zero, and so are some more. */
 static void make_content(char *content, size_t len, size_t granule)
@@ -304,7 +304,7 @@ TEST_F(lazy, what_was_written_stays)
 	}
 	lazy_alive(self->sock);
 	HEAR(LAZY_DONE);
-	EXPECT_EQ(self->kind.pages / 2, self->stats.alive_demand);
+	EXPECT_EQ((self->kind.pages + 1) / 2, self->stats.alive_demand);
 	EXPECT_EQ(self->kind.pages / 2, self->stats.background);
 	for (size_t i = 0; i < self->kind.pages; i++) {
 		if (!(i % 2))
@@ -395,11 +395,11 @@ static int alone(pid_t pid, int priority)
 TEST_F(lazy, a_fault_is_parked_while_mappings_change)
 {
 	struct doer touch, remove;
-	char *gone = page(self->memory, &self->kind, 3);
+	char *gone = page(self->memory, &self->kind, 0);
 
 	self->options.no_background = true;
 	SERVE(UFFD_FEATURE_EVENT_REMOVE);
-	ASSERT_EQ(0, SAME(3));
+	ASSERT_EQ(0, SAME(0));
 	ASSERT_EQ(0, alone(self->handler, 2));
 	ASSERT_EQ(0, alone(0, 1));
 	stop(self->handler);
@@ -417,14 +417,12 @@ TEST_F(lazy, a_fault_is_parked_while_mappings_change)
 	EXPECT_EQ(0, SAME(1));
 	/* What was given up: zeroes, or what the file kept. */
 	if (self->kind.file) {
-		EXPECT_EQ(0, SAME(3));
+		EXPECT_EQ(0, SAME(0));
 	} else {
 		EXPECT_EQ(0, *gone);
 	}
-	for (size_t i = 0; i < self->kind.pages; i++) {
-		if (i != 3) {
-			EXPECT_EQ(0, SAME(i));
-		}
+	for (size_t i = 1; i < self->kind.pages; i++) {
+		EXPECT_EQ(0, SAME(i));
 	}
 	HEAR(LAZY_DONE);
 	EXPECT_LE(1, self->stats.parked);
@@ -475,7 +473,6 @@ TEST_F(lazy, what_was_unmapped_silently_is_found_out)
 	HEAR(LAZY_DONE);
 	EXPECT_EQ(1, self->stats.removed);
 	EXPECT_EQ(0, SAME(0));
-	EXPECT_EQ(0, SAME(2));
 	EXPECT_EQ(0, SAME(self->kind.pages - 1));
 }
 
@@ -563,7 +560,7 @@ TEST_F(lazy, a_working_set_is_filled_first_in_its_order)
 
 TEST_F(lazy, what_is_asked_for_is_recorded)
 {
-	static const size_t asked[] = { 3, 0, 2 };
+	static const size_t asked[] = { 1, 0, 2 };
 	struct working_set record = {}, back;
 	char path[80];
 	int sock[2];
@@ -597,6 +594,7 @@ TEST_F(lazy, what_is_asked_for_is_recorded)
 		TH_LOG("%s", self->reason.text);
 	}
 	unlink(path);
+	/* All of the huge ones; then the handler was done before us. */
 	ASSERT_EQ(3, back.nr);
 	for (size_t i = 0; i < 3; i++) {
 		EXPECT_EQ(asked[i] * self->kind.granule, back.offsets[i]);
@@ -745,6 +743,8 @@ FIXTURE_SETUP(shortage)
 	self->taken = mmap(NULL, self->taken_len, PROT_READ | PROT_WRITE,
 			   flags | MAP_POPULATE, -1, 0);
 	ASSERT_NE(MAP_FAILED, self->taken);
+	/* Or the handler would keep them. */
+	ASSERT_EQ(0, madvise(self->taken, self->taken_len, MADV_DONTFORK));
 	ASSERT_EQ(0, free_pool());
 	self->memory = mmap(NULL, HUGE, PROT_READ | PROT_WRITE, flags, -1, 0);
 	ASSERT_NE(MAP_FAILED, self->memory);
