@@ -8,8 +8,11 @@
 #include <fcntl.h>
 #include <linux/memfd.h>
 #include <linux/mman.h>
+#include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/shm.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "serve.h"
@@ -47,6 +50,34 @@ static int open_hugetlb(size_t len)
 {
 	return resize(memfd_create("served", MFD_CLOEXEC | MFD_HUGETLB |
 				   MFD_HUGE_2MB), len);
+}
+
+/* A file system of its own, which is gone with the file. */
+static int open_ramfs(size_t len)
+{
+	char dir[] = "/tmp/served-XXXXXX";
+	int fd = -1;
+
+	if (!mkdtemp(dir))
+		return -1;
+	if (!mount("served", dir, "ramfs", 0, NULL)) {
+		fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+		umount2(dir, MNT_DETACH);
+	}
+	rmdir(dir);
+	return resize(fd, len);
+}
+
+static int open_secret(size_t len)
+{
+	return resize(syscall(SYS_memfd_secret, O_CLOEXEC), len);
+}
+
+/* The device of samples/userfaultfd, whose memory is large enough. */
+static int open_sample(size_t len)
+{
+	(void)len;
+	return open("/dev/userfaultfd-sample", O_RDWR | O_CLOEXEC);
 }
 
 /* A System V segment, which is gone with its last user. */
@@ -87,6 +118,10 @@ const struct memory memories[] = {
 	{ "MAP_HUGETLB", PAGE_2M, NULL,
 	  MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_HUGE_2MB, NO_MINOR, NULL },
 	{ "SysV SHM_HUGETLB", PAGE_2M, NULL, 0, NO_MINOR, attach_sysv_hugetlb },
+	{ "ramfs file", PAGE_4K, open_ramfs, MAP_SHARED, ALL, NULL },
+	{ "ramfs private", PAGE_4K, open_ramfs, MAP_PRIVATE, ALL, NULL },
+	{ "memfd_secret", PAGE_4K, open_secret, MAP_SHARED, ALL, NULL },
+	{ "a module's", PAGE_4K, open_sample, MAP_SHARED, ALL, NULL },
 };
 
 const size_t nr_memories = sizeof(memories) / sizeof(memories[0]);

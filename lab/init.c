@@ -33,7 +33,13 @@
  *	lab.modules=A,B	modules to load
  *	lab.swap=MIB	size of the compressed swap device, 0 for none
  *	lab.slack=MIB	how much less memory may be free at the end
+ *	lab.taint=MASK	taint flags that are no reason for mistrust
+ *	lab.expect	jobs announce the warnings that they cause
  *	lab.out		send /out
+ *
+ * A warning is announced by a line in /lab/expected, before it comes: a text
+ * that its message holds. Then it is wrong if the kernel does not warn like
+ * that, once for each line, or warns in any other way.
  */
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -61,8 +67,12 @@
 #define HUGE_POOL	"/sys/kernel/mm/hugepages/hugepages-2048kB/"
 #define KMEMLEAK	"/sys/kernel/debug/kmemleak"
 
+#define EXPECTED	"/lab/expected"
+
+/* What a warning leaves behind */
+#define TAINT_WARN	(1L << 9)
 /* Running KUnit taints the kernel, which is no reason for mistrust here. */
-#define TAINT_ALLOWED	(1UL << 18)
+#define TAINT_TEST	(1L << 18)
 
 /* Of the flags in /proc/PID/stat: a thread of the kernel itself. */
 #define PF_KTHREAD	0x00200000UL
@@ -78,6 +88,7 @@ static int output_fd = -1;
 static int kmsg_fd = -1;
 static bool verdict = true;
 static long patience = 1;		/* a debug kernel takes longer */
+static long taint_allowed = TAINT_TEST;
 static char cmdline[4096];
 
 /* What must be as it was when a job has ended. */
@@ -353,6 +364,7 @@ static void swap_on(void)
 
 static void set_up_kernel(void)
 {
+	taint_allowed |= strtol(parameter("lab.taint") ?: "0", NULL, 0);
 	must_spit("/proc/sys/vm/unprivileged_userfaultfd", "1");
 	must_spit("/sys/fs/cgroup/cgroup.subtree_control", "+memory +hugetlb");
 	/* Leaks are looked for at the end; until then it only costs time. */
@@ -418,7 +430,7 @@ static void check_pool(void)
 
 static void check_taint(void)
 {
-	long tainted = number_in("/proc/sys/kernel/tainted") & ~TAINT_ALLOWED;
+	long tainted = number_in("/proc/sys/kernel/tainted") & ~taint_allowed;
 
 	if (tainted & ~baseline.tainted)
 		bad("the kernel is tainted: %ld", tainted);
@@ -445,6 +457,62 @@ static bool is_splat(const char *text)
 	return false;
 }
 
+/* The warnings that the job announced: texts, NULL once the warning came. */
+static char *expected[256];
+static int nr_expected;
+static int pardoned;	/* messages that came, their "WARNING:" did not yet */
+
+static void read_expected(void)
+{
+	static char lines[16384];
+	char *line, *rest = lines;
+
+	nr_expected = 0;
+	pardoned = 0;
+	if (!parameter("lab.expect") || slurp(EXPECTED, lines, sizeof(lines)) < 0)
+		return;
+	while ((line = strsep(&rest, "\n")))
+		if (*line && nr_expected < (int)(sizeof(expected) / sizeof(*expected)))
+			expected[nr_expected++] = line;
+	unlink(EXPECTED);
+}
+
+/*
+ * Is this a part of a warning that was announced? First comes its message, if it
+ * has one, then the line that begins with "WARNING:".
+ */
+static bool is_expected(const char *text)
+{
+	bool begins = !strncmp(text, "WARNING:", 8);
+	int i;
+
+	/* Nothing worse can be announced. */
+	if (is_splat(text) && !begins)
+		return false;
+	if (begins && pardoned) {
+		pardoned--;
+		return true;
+	}
+	for (i = 0; i < nr_expected; i++) {
+		if (!expected[i] || !strstr(text, expected[i]))
+			continue;
+		expected[i] = NULL;
+		taint_allowed |= TAINT_WARN;
+		pardoned += !begins;
+		return true;
+	}
+	return false;
+}
+
+static void check_expected(void)
+{
+	int i;
+
+	for (i = 0; i < nr_expected; i++)
+		if (expected[i])
+			bad("the kernel did not warn: %s", expected[i]);
+}
+
 /* Reads on in the kernel's log; a splat's first line stands for all of it. */
 static void check_log(void)
 {
@@ -465,7 +533,7 @@ static void check_log(void)
 		if (!text || found)
 			continue;
 		text[strcspn(text, "\n")] = '\0';
-		found = is_splat(text);
+		found = !is_expected(text + 1) && is_splat(text);
 		if (found)
 			bad("kernel log: %s", text + 1);
 	}
@@ -571,7 +639,7 @@ static void read_baseline(void)
 	check_taint();
 	spit("/proc/sys/vm/drop_caches", "3");
 	read_state(&baseline);
-	baseline.tainted &= ~TAINT_ALLOWED;
+	baseline.tainted &= ~taint_allowed;
 	report("ready");
 }
 
@@ -658,8 +726,10 @@ static void run_job(const char *name, long seconds)
 	remove_processes(!strcmp(how, "timeout"));
 	renew_temporary();
 	check_pool();
-	check_taint();
+	read_expected();
 	check_log();
+	check_expected();
+	check_taint();
 	report("end %s %s %ld %ld %ld", name, how, value, begin,
 	       sent(output_fd));
 	job = "after";

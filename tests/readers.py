@@ -19,7 +19,7 @@ def plain(text):
 
 def several(text):
     """Some KTAP documents one after the other."""
-    parts = re.split(r"(?m)^(?=KTAP version 1$)", text)
+    parts = re.split(r"(?m)^(?=KTAP version 1$|TAP version 13$)", text)
     return [part for part in parts if part.strip()] or [""]
 
 

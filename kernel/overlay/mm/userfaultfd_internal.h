@@ -53,6 +53,7 @@ int uffd_unsupported(uffd_handler_t handler, struct uffd_supported *answer,
 		     bool answered);
 int uffd_present(struct vm_area_struct *vma, pgoff_t index);
 bool uffd_errno_known(int err);
+bool uffd_folio_referenced(struct folio *folio);
 int uffd_check_errno(uffd_handler_t handler, int err);
 int uffd_cut_off(uffd_handler_t handler, struct uffd_request *req,
 		 unsigned int good, const char *flaw);
@@ -67,12 +68,6 @@ static inline unsigned long uffd_address(const struct vm_area_struct *vma,
 					 pgoff_t index)
 {
 	return vma->vm_start + ((index - vma->vm_pgoff) << PAGE_SHIFT);
-}
-
-/* Has the core a reference on @folio, beside those of the page cache? */
-static inline bool uffd_folio_referenced(struct folio *folio)
-{
-	return folio_ref_count(folio) > (folio->mapping ? folio_nr_pages(folio) : 0);
 }
 
 /* Does @folio begin at @index and end before @end? */
@@ -111,22 +106,28 @@ static inline const char *uffd_folio_flaw(struct folio *folio, pgoff_t index,
 	return NULL;
 }
 
-/* A folio without flaw or poison: the usual case in one look. */
+/*
+ * A folio without flaw or poison: the usual case in one look. What seems
+ * unreferenced may still turn out not to be.
+ */
 static inline bool uffd_folio_good(struct folio *folio, pgoff_t index,
 				   pgoff_t end, struct address_space *mapping)
 {
 	const unsigned long set = BIT(PG_locked) | BIT(PG_uptodate);
+	const unsigned long flags = READ_ONCE(folio->flags);
 
-	if ((READ_ONCE(folio->flags) & (set | __PG_HWPOISON)) != set)
+	if ((flags & (set | __PG_HWPOISON)) != set)
 		return false;
 	smp_rmb();	/* as in folio_test_uptodate() */
 	if (folio->mapping != mapping)
 		return false;
 	if (!folio_test_large(folio))
-		return folio->index == index &&
-		       folio_ref_count(folio) > !!mapping;
+		return folio->index == index && (!mapping ||
+		       folio_ref_count(folio) > folio_mapcount(folio) +
+						(flags & BIT(PG_lru) ? 1 : 2));
 	return index - folio->index < folio_nr_pages(folio) &&
-	       uffd_folio_referenced(folio) &&
+	       folio_ref_count(folio) > folio_mapcount(folio) +
+					(mapping ? folio_nr_pages(folio) : 0) &&
 	       (!end || uffd_folio_within(folio, index, end)) &&
 	       !folio_test_has_hwpoisoned(folio);
 }

@@ -85,6 +85,7 @@ static struct folio *uffd_test_add(struct uffd_test *t, unsigned int order,
 	folio->mapping = &t->mapping;
 	folio->index = index;
 	folio_mark_uptodate(folio);
+	folio_set_lru(folio);
 	return folio;
 }
 
@@ -94,6 +95,7 @@ static void uffd_test_remove(struct kunit *test, struct folio *folio)
 	KUNIT_EXPECT_FALSE(test, folio_test_locked(folio));
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), folio_nr_pages(folio) + 1);
 	folio->mapping = NULL;
+	folio_clear_lru(folio);
 	folio_put_refs(folio, folio_nr_pages(folio) + 1);
 }
 

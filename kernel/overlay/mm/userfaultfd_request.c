@@ -12,6 +12,7 @@
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/swap.h>
 
 #include "internal.h"
 #include "userfaultfd_internal.h"
@@ -158,6 +159,38 @@ void uffd_undo(uffd_handler_t handler, struct vm_area_struct *vma,
 			  handler);
 	}
 	uffd_release(folio);
+}
+
+/**
+ * uffd_folio_referenced() - does a reference on a folio belong to the core?
+ * @folio: the folio.
+ *
+ * It is one beside those of the page cache and of page tables. Others may have
+ * some as well, so not each one that is missing is seen. That of a folio on its
+ * way to the LRU can be waited for.
+ *
+ * Whoever maps a folio counts the reference first and the entry after it; whoever
+ * unmaps it does so in reverse. So there is never too little, but it may seem so
+ * to who reads one of them before that and one after: look again.
+ *
+ * Context: may sleep.
+ */
+bool uffd_folio_referenced(struct folio *folio)
+{
+	long refs, wanted = 1;
+	int tries = 10;
+
+	if (folio->mapping) {
+		wanted += folio_nr_pages(folio);
+		if (!folio_test_large(folio) && !folio_test_lru(folio))
+			lru_add_drain_all();
+	}
+	do {
+		refs = folio_ref_count(folio);
+		smp_rmb();	/* that of the reference, then that of the entry */
+		refs -= folio_mapcount(folio);
+	} while (refs < wanted && --tries);
+	return refs >= wanted;
 }
 
 /*

@@ -251,12 +251,21 @@ static inline int lab_file_secret(size_t len)
 	return lab_sized(syscall(__NR_memfd_secret, O_CLOEXEC), len);
 }
 
-/* Each open is memory of its own, of a size that is larger than any test's. */
+/*
+ * Each open is memory of its own, of a size that is larger than any test's. Loads
+ * the module of samples/userfaultfd, if need be.
+ */
 static inline int lab_file_sample(size_t len)
 {
-	int fd = open("/dev/userfaultfd-sample", O_RDWR | O_CLOEXEC);
+	static const char path[] = "/dev/userfaultfd-sample";
+	int fd = open(path, O_RDWR | O_CLOEXEC);
 
 	(void)len;
+	if (fd < 0 && errno == ENOENT) {
+		if (system("modprobe userfaultfd-sample"))
+			return -ENOENT;
+		fd = open(path, O_RDWR | O_CLOEXEC);
+	}
 	return fd < 0 ? -errno : fd;
 }
 

@@ -169,10 +169,7 @@ static inline __u64 expected_ioctls(const struct lab_mem *m, __u64 mode)
 	};								\
 	FIXTURE_SETUP(fixture)						\
 	{								\
-		int __err = lab_setup(&self->l, variant->type);		\
-		if (__err == -ENOENT && variant->type->file == lab_file_sample) \
-			SKIP(return, "modprobe userfaultfd-sample");	\
-		ASSERT_EQ(0, __err);					\
+		ASSERT_EQ(0, lab_setup(&self->l, variant->type));	\
 	}								\
 	FIXTURE_TEARDOWN(fixture)					\
 	{								\

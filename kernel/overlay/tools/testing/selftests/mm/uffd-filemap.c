@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory that is in the page cache and nowhere else, which the ready-made
+ * handler of userfaultfd serves or its parts do: ramfs, secretmem, and the
+ * device of samples/userfaultfd. What they share with other memory is in
+ * uffd-types*.c; here is that fills are neither lost nor free, what each of the
+ * three is careful about, and that a module stays as long as it is needed.
+ */
+#include "uffd-types.h"
+#include <sys/resource.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+
+LAB_FIXTURE(filemap);
+LAB_FILEMAP_SHARED_VARIANTS(filemap);
+
+static int drop_caches(void)
+{
+	return lab_write("/proc/sys/vm", "drop_caches", "3");
+}
+
+/* A fill is not a copy of something that could be read again. */
+TEST_F(filemap, fills_stay)
+{
+	struct lab *l = &self->l;
+	unsigned int i;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	ASSERT_EQ(0, lab_copy(l->uffd, l->m.area, l->src, l->m.len, 0, NULL));
+	ASSERT_EQ(0, madvise(l->m.area, l->m.len, MADV_DONTNEED));
+	ASSERT_EQ(0, drop_caches());
+	posix_fadvise(l->m.fd, 0, l->m.len, POSIX_FADV_DONTNEED);
+	for (i = 0; i < PAGES; i++) {
+		EXPECT_TRUE(same_at(l, alias_at(l, i), i));
+	}
+	/* Nor is what is written through a page that CONTINUE mapped. */
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
+				  NULL));
+	ASSERT_EQ(0, lab_continue(l->uffd, l->m.area, l->m.len, 0, NULL));
+	EXPECT_ACCESS(page_at(l, 2), true, 0x22);
+	ASSERT_EQ(0, munmap(l->m.alias, l->m.len));
+	ASSERT_EQ(0, madvise(l->m.area, l->m.len, MADV_DONTNEED));
+	ASSERT_EQ(0, drop_caches());
+	ASSERT_EQ(0, lab_continue(l->uffd, page_at(l, 2), l->m.page, 0, NULL));
+	EXPECT_EQ(0x22, page_at(l, 2)[0]);
+}
+
+/* A hole that was read is a page of zeroes: it may go, and is a hole again. */
+TEST_F(filemap, holes_read)
+{
+	struct lab *l = &self->l;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
+				  NULL));
+	EXPECT_ACCESS(page_at(l, 0), false, 0);
+	EXPECT_ACCESS(page_at(l, 1), true, 1);
+	ASSERT_EQ(0, madvise(l->m.area, l->m.len, MADV_DONTNEED));
+	ASSERT_EQ(0, drop_caches());
+	EXPECT_EQ(0, alias_at(l, 0)[0]);
+	EXPECT_EQ(1, alias_at(l, 1)[0]);
+	EXPECT_NO_MSG(l);
+}
+
+/* mlock() before and after a fill */
+TEST_F(filemap, locked)
+{
+	struct lab *l = &self->l;
+	long before = lab_number("/proc/self/status", "VmLck:");
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	ASSERT_EQ(0, lab_copy(l->uffd, page_at(l, 0), l->src, 2 * l->m.page, 0,
+			      NULL));
+	ASSERT_EQ(0, mlock(page_at(l, 0), 2 * l->m.page));
+	ASSERT_EQ(0, mlock2(page_at(l, 4), 2 * l->m.page, MLOCK_ONFAULT));
+	EXPECT_EQ(before + 16, lab_number("/proc/self/status", "VmLck:"));
+	ASSERT_EQ(0, lab_copy(l->uffd, page_at(l, 4), src_at(l, 4),
+			      2 * l->m.page, 0, NULL));
+	EXPECT_TRUE(same_at(l, page_at(l, 5), 5));
+	ASSERT_EQ(0, munlock(l->m.area, l->m.len));
+}
+
+/* Who maps the memory pays for it, not who fills it. */
+
+#define CHARGED	64	/* pages */
+
+/* A child in a group of its own that maps memory, until it is killed */
+static pid_t start_owner(struct lab *l, const char *group, int ready, int go)
+{
+	pid_t pid = fork();
+	char c = 0;
+
+	if (pid)
+		return pid;
+	if (lab_write(group, "cgroup.procs", "0"))
+		_exit(1);
+	l->uffd = lab_uffd_open(BASE_FEATURES);
+	if (lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING, NULL))
+		_exit(2);
+	if (write(ready, &l->uffd, sizeof(l->uffd)) != sizeof(l->uffd))
+		_exit(3);
+	_exit(read(go, &c, 1) == 1);
+}
+
+TEST_F(filemap, charged_to_the_owner)
+{
+	struct lab *l = &self->l;
+	int ready[2], go[2], uffd, fd, pidfd, status;
+	char group[LAB_CGROUP_LEN + 8], *src;
+	long before;
+	pid_t pid;
+
+	lab_mem_drop(&l->m);
+	ASSERT_EQ(0, lab_mem_make(&l->m, variant->type, CHARGED));
+	src = mmap(NULL, l->m.len, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+		   MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	ASSERT_NE(MAP_FAILED, src);
+	snprintf(group, sizeof(group), LAB_CGROUPS "/uffd-%d", getpid());
+	ASSERT_EQ(0, lab_write(LAB_CGROUPS, "cgroup.subtree_control",
+			       "+memory"));
+	ASSERT_EQ(0, mkdir(group, 0755));
+	ASSERT_EQ(0, pipe(ready));
+	ASSERT_EQ(0, pipe(go));
+	pid = start_owner(l, group, ready[1], go[0]);
+	ASSERT_LE(0, pid);
+	ASSERT_EQ(sizeof(fd), read(ready[0], &fd, sizeof(fd)));
+	pidfd = syscall(__NR_pidfd_open, pid, 0);
+	ASSERT_LE(0, pidfd);
+	uffd = syscall(__NR_pidfd_getfd, pidfd, fd, 0);
+	ASSERT_LE(0, uffd);
+
+	strcat(group, "/memory.stat");
+	before = lab_number(group, "file ");
+	EXPECT_EQ(0, lab_copy(uffd, l->m.area, src, l->m.len, 0, NULL));
+	/* Exact once the statistics of all processors were added up. */
+	lab_sleep_ms(2500);
+	EXPECT_EQ((long)(CHARGED * LAB_PAGE),
+		  lab_number(group, "file ") - before);
+
+	ASSERT_EQ(1, write(go[1], "", 1));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(1, WEXITSTATUS(status));
+	close(uffd);
+	close(pidfd);
+	*strrchr(group, '/') = '\0';
+	lab_mem_drop(&l->m);
+	EXPECT_EQ(0, rmdir(group));
+	ASSERT_EQ(0, lab_mem_make(&l->m, variant->type, PAGES));
+}
+
+/* ramfs */
+
+LAB_FIXTURE(ramfs);
+LAB_VARIANT(ramfs, ramfs_shared);
+
+static __u64 mtime(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) ? 0 : st.st_mtim.tv_sec * 1000000000ULL +
+				    st.st_mtim.tv_nsec;
+}
+
+/* The file still notices the first write to a page, however it was mapped. */
+TEST_F(ramfs, first_write_counts)
+{
+	struct lab *l = &self->l;
+	unsigned int i;
+	__u64 before;
+
+	write_file(l, 1, 1);
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
+				  LAB_MISSING | LAB_MINOR | LAB_WP, NULL));
+	ASSERT_EQ(0, lab_copy(l->uffd, page_at(l, 0), l->src, l->m.page, 0,
+			      NULL));
+	ASSERT_EQ(0, lab_continue(l->uffd, page_at(l, 1), l->m.page, 0, NULL));
+	ASSERT_EQ(0, lab_zeropage(l->uffd, page_at(l, 2), l->m.page, 0, NULL));
+	/* Protected and lifted again, that makes it no more writable. */
+	ASSERT_EQ(0, lab_copy(l->uffd, page_at(l, 3), l->src, l->m.page,
+			      UFFDIO_COPY_MODE_WP, NULL));
+	ASSERT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 3), l->m.page, 0));
+	for (i = 0; i < 4; i++) {
+		before = mtime(l->m.fd);
+		lab_sleep_ms(20);
+		EXPECT_ACCESS(page_at(l, i), true, i);
+		EXPECT_LT(before, mtime(l->m.fd))
+			TH_LOG("page %u", i);
+		EXPECT_EQ(i, (unsigned char)alias_at(l, i)[0]);
+	}
+	EXPECT_NO_MSG(l);
+}
+
+/* read(2) and write(2) of what fills made, and the other way round */
+TEST_F(ramfs, file_and_memory)
+{
+	struct lab *l = &self->l;
+	char *buf = malloc(l->m.page);
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
+				  LAB_MISSING | LAB_MINOR, NULL));
+	ASSERT_EQ(0, lab_copy(l->uffd, page_at(l, 1), src_at(l, 1), l->m.page,
+			      0, NULL));
+	EXPECT_EQ((ssize_t)l->m.page, pread(l->m.fd, buf, l->m.page,
+					    l->m.page));
+	EXPECT_TRUE(same_at(l, buf, 1));
+	/* A part of a page that was a hole */
+	EXPECT_EQ(10, pwrite(l->m.fd, src_at(l, 2), 10, 2 * l->m.page));
+	EXPECT_EQ(-EEXIST, lab_copy(l->uffd, page_at(l, 2), src_at(l, 2),
+				    l->m.page, 0, NULL));
+	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 2), l->m.page, 0, NULL));
+	EXPECT_EQ(0, memcmp(page_at(l, 2), src_at(l, 2), 10));
+	EXPECT_TRUE(lab_all(page_at(l, 2) + 10, l->m.page - 10, 0));
+	EXPECT_EQ((long)(2 * l->m.page / 512), lab_blocks(&l->m));
+	EXPECT_NO_MSG(l);
+	free(buf);
+}
+
+/* secretmem */
+
+LAB_FIXTURE(secret);
+LAB_VARIANT(secret, secretmem);
+
+/* What userfaultfd put there is as secret as what the owner wrote. */
+TEST_F(secret, stays_secret)
+{
+	struct lab *l = &self->l;
+	char buf[16];
+	struct iovec to = { buf, sizeof(buf) }, from = { NULL, sizeof(buf) };
+	unsigned int i;
+	int fd[2], mem;
+
+	write_file(l, 1, 1);
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
+				  LAB_MISSING | LAB_MINOR, NULL));
+	ASSERT_EQ(0, lab_copy(l->uffd, page_at(l, 0), l->src, l->m.page, 0,
+			      NULL));
+	ASSERT_EQ(0, lab_continue(l->uffd, page_at(l, 1), l->m.page, 0, NULL));
+	ASSERT_EQ(0, lab_zeropage(l->uffd, page_at(l, 2), l->m.page, 0, NULL));
+	ASSERT_EQ(0, pipe(fd));
+	mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, mem);
+	for (i = 0; i < 3; i++) {
+		from.iov_base = page_at(l, i);
+		EXPECT_EQ(-1, process_vm_readv(getpid(), &to, 1, &from, 1, 0));
+		EXPECT_EQ(EFAULT, errno);
+		EXPECT_EQ(-1, process_vm_writev(getpid(), &to, 1, &from, 1, 0));
+		EXPECT_EQ(EFAULT, errno);
+		EXPECT_EQ(-1, pread(mem, buf, 1, (uintptr_t)page_at(l, i)));
+		EXPECT_EQ(EIO, errno);
+		EXPECT_EQ(-1, vmsplice(fd[1], &from, 1, 0));
+		EXPECT_EQ(EFAULT, errno);
+	}
+	/* Its owner may, through the page table. */
+	EXPECT_EQ(1, write(fd[1], page_at(l, 0), 1));
+	close(mem);
+}
+
+/* Fills count against the limit of locked memory, as faults do. */
+TEST_F(secret, limit)
+{
+	struct lab *l = &self->l;
+	struct rlimit old, four = { 4 * LAB_PAGE, 4 * LAB_PAGE };
+	char v;
+
+	ASSERT_EQ(0, getrlimit(RLIMIT_MEMLOCK, &old));
+	four.rlim_max = old.rlim_max;
+	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &four));
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_EQ(-EAGAIN, lab_copy(l->uffd, l->m.area, l->src, l->m.len, 0,
+				    NULL));
+	EXPECT_TRUE(same_at(l, page_at(l, 3), 3));
+	EXPECT_EQ(-ENOSPC, lab_copy(l->uffd, page_at(l, 4), l->src, l->m.page,
+				    0, NULL));
+	/* What is there is not counted twice. */
+	EXPECT_EQ(-ENOSPC, lab_zeropage(l->uffd, page_at(l, 0), l->m.page, 0,
+					NULL));
+	/* Nor is it out of memory what a fault runs into, armed or not. */
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
+				  NULL));
+	EXPECT_EQ(SIGBUS, lab_access(page_at(l, 4), false, &v, NULL));
+	EXPECT_EQ(SIGBUS, lab_access(alias_at(l, 4), false, &v, NULL));
+
+	/* One page more, and not a page more than that. */
+	four.rlim_cur += LAB_PAGE;
+	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &four));
+	EXPECT_EQ(-EEXIST, lab_zeropage(l->uffd, page_at(l, 0), l->m.page, 0,
+					NULL));
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 4), l->src, l->m.page, 0,
+			      NULL));
+	EXPECT_EQ(-ENOSPC, lab_copy(l->uffd, page_at(l, 5), l->src, l->m.page,
+				    0, NULL));
+	EXPECT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &old));
+}
+
+/* The sample module */
+
+LAB_FIXTURE(sample);
+LAB_VARIANT(sample, sample_shared);
+
+#define ASKED	"/sys/class/misc/userfaultfd-sample/asked"
+
+struct asked {
+	long supported;
+	long present;
+	long resolve;
+	long undo;
+};
+
+static struct asked asked(void)
+{
+	FILE *f = fopen(ASKED, "re");
+	struct asked a = { -1, -1, -1, -1 };
+
+	if (!f)
+		return a;
+	if (fscanf(f, "%ld %ld %ld %ld", &a.supported, &a.present, &a.resolve,
+		   &a.undo) != 4)
+		a.supported = -1;
+	fclose(f);
+	return a;
+}
+
+#define EXPECT_ASKED(a_, supported_, present_, resolve_) do {		\
+	struct asked __now = asked();					\
+	EXPECT_EQ((a_).supported + (supported_), __now.supported);	\
+	EXPECT_EQ((a_).present + (present_), __now.present);		\
+	EXPECT_EQ((a_).resolve + (resolve_), __now.resolve);		\
+	EXPECT_EQ((a_).undo, __now.undo);				\
+	(a_) = __now;							\
+} while (0)
+
+/* Which question comes with which event */
+TEST_F(sample, what_it_is_asked)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t;
+	struct asked a = asked();
+
+	ASSERT_LE(0, a.supported);
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
+				  LAB_MISSING | LAB_MINOR, NULL));
+	EXPECT_ASKED(a, 1, 0, 0);
+	/* To know which fault it is, it is enough to look. */
+	EXPECT_FAULT(l, &t, page_at(l, 0), false, 0, 0);
+	EXPECT_ASKED(a, 0, 1, 0);
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 0), l->src, l->m.page, 0,
+			      NULL));
+	EXPECT_TOUCHED(&t, l->src[0]);
+	EXPECT_ASKED(a, 0, 0, 1);
+	/* A range is asked for as such. */
+	EXPECT_EQ(0, lab_zeropage(l->uffd, page_at(l, 1), 7 * l->m.page, 0,
+				  NULL));
+	EXPECT_ASKED(a, 0, 0, 1);
+	EXPECT_EQ(0, madvise(l->m.area, l->m.len, MADV_DONTNEED));
+	EXPECT_EQ(0, lab_continue(l->uffd, l->m.area, l->m.len, 0, NULL));
+	EXPECT_ASKED(a, 0, 0, 1);
+	/* Poison and write protection are in the page table alone. */
+	EXPECT_EQ(0, madvise(l->m.area, l->m.len, MADV_DONTNEED));
+	EXPECT_EQ(0, lab_poison(l->uffd, l->m.area, l->m.len, 0, NULL));
+	EXPECT_ASKED(a, 0, 0, 0);
+}
+
+/* Memory without userfaultfd does not ask for anything. */
+TEST_F(sample, not_armed)
+{
+	struct lab *l = &self->l;
+	struct asked a = asked();
+
+	EXPECT_ACCESS(page_at(l, 0), true, 1);
+	EXPECT_EQ(1, alias_at(l, 0)[0]);
+	EXPECT_ACCESS(page_at(l, 1), false, 0);
+	EXPECT_ASKED(a, 0, 0, 0);
+}
+
+TEST_F(sample, each_open_is_its_own)
+{
+	struct lab *l = &self->l;
+	struct lab_mem other;
+
+	ASSERT_EQ(0, lab_mem_make(&other, variant->type, PAGES));
+	page_at(l, 0)[0] = 1;
+	EXPECT_EQ(0, other.area[0]);
+	other.area[0] = 2;
+	EXPECT_EQ(1, page_at(l, 0)[0]);
+	lab_mem_drop(&other);
+}
+
+static int load(void)
+{
+	const char *how = getenv("UFFD_LOAD_SAMPLE");
+
+	return system(how ? how : "modprobe userfaultfd-sample");
+}
+
+static int unload(void)
+{
+	return syscall(__NR_delete_module, "userfaultfd_sample", O_NONBLOCK) ?
+	       -errno : 0;
+}
+
+/* Neither an open nor a mapping lets the module go, armed or not. */
+TEST_F(sample, unload)
+{
+	struct lab *l = &self->l;
+	char *area = l->m.area;
+
+	EXPECT_EQ(-EAGAIN, unload());
+	ASSERT_EQ(0, munmap(l->m.alias, l->m.len));
+	close(l->m.fd);
+	EXPECT_EQ(-EAGAIN, unload());
+	ASSERT_EQ(0, lab_register(l->uffd, area, l->m.len, LAB_MISSING, NULL));
+	EXPECT_EQ(-EAGAIN, unload());
+	EXPECT_EQ(0, lab_copy(l->uffd, area, l->src, l->m.page, 0, NULL));
+	EXPECT_TRUE(same_at(l, area, 0));
+	/* The userfaultfd stays open: it has nothing to do with the module. */
+	ASSERT_EQ(0, munmap(area, l->m.len));
+	l->m.alias = NULL;
+	l->m.fd = -1;
+	EXPECT_EQ(0, unload());
+	EXPECT_EQ(-1, access(ASKED, F_OK));
+	EXPECT_EQ(-ENOENT, lab_copy(l->uffd, area, l->src, l->m.page, 0, NULL));
+	EXPECT_EQ(0, load());
+}
+
+TEST_HARNESS_MAIN

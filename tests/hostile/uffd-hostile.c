@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the userfaultfd core makes of a memory type that gives wrong answers,
+ * which is the module of hostile.c: to the caller an errno, to who touches the
+ * memory a signal, to the log one warning, and nothing else. Each test announces
+ * the warning that it causes to PID 1 of the test machine (lab/init.c), which
+ * finds it wrong if another one comes, or none, or the same one twice.
+ *
+ * At the end of each test the same memory is served as it should be: nothing
+ * stayed locked, and no page table holds what it should not.
+ */
+#include "uffd-calls.h"
+#include <sys/wait.h>
+
+static int lab_file_hostile(size_t len)
+{
+	int fd = open("/dev/hostile", O_RDWR | O_CLOEXEC);
+
+	(void)len;
+	return fd < 0 ? -errno : fd;
+}
+
+static const struct lab_type lab_hostile_shared = {
+	"hostile", LAB_SAMPLE | LAB_T_SHARED, lab_file_hostile, 0, NULL };
+
+/* From now on the memory is @how */
+static int behave(const struct lab *l, const char *how)
+{
+	return write(l->m.fd, how, strlen(how)) < 0 ? -errno : 0;
+}
+
+/* The kernel is going to warn once, with @text in what it says. */
+static int announce(const char *text)
+{
+	int fd, err = lab_write("/sys/kernel/debug", "clear_warn_once", "1");
+
+	if (err)
+		return err;
+	fd = open("/lab/expected", O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC,
+		  0600);
+	if (fd < 0)
+		return -errno;
+	err = dprintf(fd, "%s\n", text) < 0 ? -errno : 0;
+	close(fd);
+	return err;
+}
+
+FIXTURE(hostile) {
+	struct lab l;
+};
+
+FIXTURE_SETUP(hostile)
+{
+	ASSERT_EQ(0, lab_setup(&self->l, &lab_hostile_shared));
+}
+
+/* Page 6, which no test touches, is served by then. */
+FIXTURE_TEARDOWN(hostile)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t;
+
+	ASSERT_EQ(0, behave(l, "right"));
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_FAULT(l, &t, page_at(l, 6), false, 0, 0);
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 6), src_at(l, 6), l->m.page,
+			      0, NULL));
+	EXPECT_TOUCHED(&t, src_at(l, 6)[0]);
+	EXPECT_TRUE(same_at(l, alias_at(l, 6), 6));
+	lab_teardown(l);
+}
+
+/* A fill of one page, twice: refused both times, and nothing is mapped. */
+#define EXPECT_BAD(err, l, op, i) do {					\
+	EXPECT_FAILED(err, (l)->uffd, op, page_at(l, i), src_at(l, i),	\
+		      (l)->m.page);					\
+	EXPECT_FAILED(err, (l)->uffd, op, page_at(l, i), src_at(l, i),	\
+		      (l)->m.page);					\
+	EXPECT_FALSE(lab_pm(page_at(l, i), LAB_PM_PRESENT));		\
+} while (0)
+
+/* A touch that nobody is asked to serve: it has no page. */
+#define EXPECT_NO_PAGE(l, i) do {					\
+	int __code = 0;							\
+	char __v;							\
+	EXPECT_EQ(SIGBUS, lab_access(page_at(l, i), false, &__v, &__code)); \
+	EXPECT_EQ(BUS_ADRERR, __code);					\
+	EXPECT_FALSE(lab_pm(page_at(l, i), LAB_PM_PRESENT));		\
+	EXPECT_NO_MSG(l);						\
+} while (0)
+
+/* Answers that are wrong for every fill, and for every fault */
+
+FIXTURE(bad) {
+	struct lab l;
+};
+
+FIXTURE_VARIANT(bad) {
+	const char *how;
+	const char *warning;
+};
+
+FIXTURE_VARIANT_ADD(bad, unlocked) {
+	.how = "unlocked", .warning = "handed out unlocked folio" };
+FIXTURE_VARIANT_ADD(bad, stale) {
+	.how = "stale", .warning = "handed out not uptodate folio" };
+FIXTURE_VARIANT_ADD(bad, freed) {
+	.how = "freed", .warning = "handed out unreferenced folio" };
+FIXTURE_VARIANT_ADD(bad, foreign) {
+	.how = "foreign", .warning = "handed out foreign folio" };
+FIXTURE_VARIANT_ADD(bad, misplaced) {
+	.how = "misplaced", .warning = "handed out misplaced folio" };
+FIXTURE_VARIANT_ADD(bad, nothing) {
+	.how = "nothing", .warning = "handed out no folio" };
+FIXTURE_VARIANT_ADD(bad, internal_errno) {
+	.how = "internal errno", .warning = "returned -512" };
+FIXTURE_VARIANT_ADD(bad, positive_errno) {
+	.how = "positive errno", .warning = "returned 5" };
+FIXTURE_VARIANT_ADD(bad, unable) {
+	.how = "unable", .warning = "returned -95" };
+
+FIXTURE_SETUP(bad)
+{
+	ASSERT_EQ(0, lab_setup(&self->l, &lab_hostile_shared));
+	ASSERT_EQ(0, lab_register(self->l.uffd, self->l.m.area, self->l.m.len,
+				  LAB_MISSING | LAB_MINOR, NULL));
+	ASSERT_EQ(0, announce(variant->warning));
+	ASSERT_EQ(0, behave(&self->l, variant->how));
+}
+
+FIXTURE_TEARDOWN(bad)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t;
+
+	ASSERT_EQ(0, behave(l, "right"));
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_FAULT(l, &t, page_at(l, 6), false, 0, 0);
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 6), src_at(l, 6), l->m.page,
+			      0, NULL));
+	EXPECT_TOUCHED(&t, src_at(l, 6)[0]);
+	lab_teardown(l);
+}
+
+/* Each on a page of its own: some leave one in the file. */
+TEST_F(bad, copy)
+{
+	struct lab *l = &self->l;
+
+	EXPECT_FAILED(-EIO, l->uffd, COPY, page_at(l, 0), src_at(l, 0),
+		      l->m.page);
+	EXPECT_FAILED(-EIO, l->uffd, COPY, page_at(l, 2), src_at(l, 2),
+		      l->m.page);
+	EXPECT_FALSE(lab_pm(page_at(l, 0), LAB_PM_PRESENT));
+	EXPECT_FALSE(lab_pm(page_at(l, 2), LAB_PM_PRESENT));
+}
+
+TEST_F(bad, zeropage)
+{
+	struct lab *l = &self->l;
+
+	EXPECT_FAILED(-EIO, l->uffd, ZEROPAGE, page_at(l, 0), NULL, l->m.page);
+	EXPECT_FAILED(-EIO, l->uffd, ZEROPAGE, page_at(l, 2), NULL, l->m.page);
+	EXPECT_FALSE(lab_pm(page_at(l, 2), LAB_PM_PRESENT));
+}
+
+TEST_F(bad, continue_)
+{
+	struct lab *l = &self->l;
+
+	write_file(l, 0, 4);
+	EXPECT_FAILED(-EIO, l->uffd, CONTINUE, page_at(l, 0), NULL, l->m.page);
+	EXPECT_FAILED(-EIO, l->uffd, CONTINUE, page_at(l, 2), NULL, l->m.page);
+	EXPECT_FALSE(lab_pm(page_at(l, 2), LAB_PM_PRESENT));
+}
+
+/* Present memory, and a hole that the kernel fills by itself */
+TEST_F(bad, fault)
+{
+	struct lab *l = &self->l;
+
+	write_file(l, 0, 2);
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_NO_PAGE(l, 0);
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
+				  NULL));
+	EXPECT_NO_PAGE(l, 3);
+}
+
+/* Good up to a page: what came before it is mapped. */
+TEST_F(hostile, foreign_behind_a_good_one)
+{
+	struct lab *l = &self->l;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	ASSERT_EQ(0, announce("handed out foreign folio"));
+	ASSERT_EQ(0, behave(l, "foreign second"));
+	EXPECT_DONE(l->uffd, COPY, page_at(l, 0), l->src, 3 * l->m.page);
+	EXPECT_EQ(0, memcmp(l->m.area, l->src, 3 * l->m.page));
+	EXPECT_EQ(0, memcmp(l->m.alias, l->src, 3 * l->m.page));
+}
+
+/* More than was asked for is no page of a fill, but may be one of a fault. */
+TEST_F(hostile, too_large)
+{
+	struct lab *l = &self->l;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
+				  NULL));
+	ASSERT_EQ(0, announce("handed out too large folio"));
+	ASSERT_EQ(0, behave(l, "large"));
+	EXPECT_FAILED(-EIO, l->uffd, COPY, page_at(l, 0), l->src, l->m.page);
+	EXPECT_FALSE(lab_pm(page_at(l, 0), LAB_PM_PRESENT));
+	EXPECT_ACCESS(page_at(l, 4), false, 0);
+	EXPECT_NO_MSG(l);
+	/* Of a range that it fits into, it is one. */
+	lab_mem_drop(&l->m);
+	ASSERT_EQ(0, lab_mem_make(&l->m, &lab_hostile_shared, PAGES));
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	ASSERT_EQ(0, behave(l, "large"));
+	EXPECT_DONE(l->uffd, ZEROPAGE, page_at(l, 0), NULL, 4 * l->m.page);
+	EXPECT_TRUE(lab_all(l->m.area, 4 * l->m.page, 0));
+}
+
+/* Nor does the core read the source beyond what was asked for. */
+TEST_F(hostile, too_large_to_be_filled)
+{
+	struct lab *l = &self->l;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	ASSERT_EQ(0, announce("userfaultfd_fill_folio"));
+	ASSERT_EQ(0, behave(l, "large filled"));
+	EXPECT_BAD(-EINVAL, l, COPY, 0);
+	EXPECT_BAD(-EINVAL, l, ZEROPAGE, 0);
+}
+
+TEST_F(hostile, cannot_look)
+{
+	struct lab *l = &self->l;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
+				  LAB_MISSING | LAB_MINOR, NULL));
+	ASSERT_EQ(0, announce("returned -95"));
+	ASSERT_EQ(0, behave(l, "cannot look"));
+	EXPECT_NO_PAGE(l, 0);
+	EXPECT_NO_PAGE(l, 1);
+}
+
+/* Who claims what cannot be is not registered at all. */
+TEST_F(hostile, claims_more)
+{
+	struct lab *l = &self->l;
+
+	ASSERT_EQ(0, announce("claims modes"));
+	ASSERT_EQ(0, behave(l, "claims more"));
+	EXPECT_EQ(-EINVAL, lab_register(l->uffd, l->m.area, l->m.len,
+					LAB_MISSING, NULL));
+	EXPECT_EQ(-EINVAL, lab_register(l->uffd, l->m.area, l->m.len,
+					LAB_WP, NULL));
+}
+
+/* Small folios for a large granule: the core has no entries for that. */
+TEST_F(hostile, too_small)
+{
+	struct lab *l = &self->l;
+
+	ASSERT_EQ(0, announce("claims modes"));
+	ASSERT_EQ(0, behave(l, "claims huge"));
+	EXPECT_EQ(-EINVAL, lab_register(l->uffd, l->m.area, l->m.len,
+					LAB_MISSING, NULL));
+	EXPECT_EQ(-EINVAL, lab_register(l->uffd, l->m.area, l->m.len,
+					LAB_MISSING, NULL));
+}
+
+/* The ready-made handler looks at the mapping that it is used for. */
+TEST_F(hostile, reclaimable)
+{
+	struct lab *l = &self->l;
+
+	ASSERT_EQ(0, announce("cannot be served as page cache: its folios may be reclaimed"));
+	ASSERT_EQ(0, behave(l, "reclaimable"));
+	EXPECT_EQ(-EINVAL, lab_register(l->uffd, l->m.area, l->m.len,
+					LAB_MISSING, NULL));
+	lab_mem_drop(&l->m);
+	ASSERT_EQ(0, lab_mem_make(&l->m, &lab_hostile_shared, PAGES));
+}
+
+/* A page that was made where the file ends by now has to go: here it stays. */
+TEST_F(hostile, cannot_undo)
+{
+	struct lab *l = &self->l;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	ASSERT_EQ(0, announce("cannot undo"));
+	ASSERT_EQ(0, behave(l, "cannot undo"));
+	EXPECT_BAD(-EFAULT, l, COPY, 0);
+}
+
+/* Whoever waits for a type that is never content can be killed. */
+TEST_F(hostile, again_for_ever)
+{
+	struct lab *l = &self->l;
+	int status;
+	pid_t pid;
+
+	ASSERT_EQ(0, behave(l, "again"));
+	ASSERT_EQ(0, madvise(l->src, l->m.len, MADV_DONTNEED));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		int uffd = lab_uffd_open(0);
+
+		if (lab_register(uffd, l->m.area, l->m.len, LAB_MISSING, NULL))
+			_exit(1);
+		lab_copy(uffd, page_at(l, 0), l->src, 2 * l->m.page, 0, NULL);
+		_exit(2);
+	}
+	lab_sleep_ms(300);
+	EXPECT_EQ(0, waitpid(pid, &status, WNOHANG));
+	EXPECT_EQ(0, kill(pid, SIGKILL));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+}
+
+/* Sleeping is allowed. It holds up what needs the same mapping, and no more. */
+
+struct slow {
+	struct lab *l;
+	int ret;
+};
+
+static void *slow_copy(void *arg)
+{
+	struct slow *s = arg;
+
+	s->ret = lab_copy(s->l->uffd, page_at(s->l, 0), s->l->src,
+			  s->l->m.page, 0, NULL);
+	return NULL;
+}
+
+/* Another process, which goes on with its memory for @ms and then exits. */
+static pid_t start_neighbour(unsigned int ms)
+{
+	__u64 end = lab_now_ms() + ms;
+	pid_t pid = fork();
+	char *p;
+
+	if (pid)
+		return pid;
+	while (lab_now_ms() < end) {
+		p = mmap(NULL, LAB_PAGE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (p == MAP_FAILED)
+			_exit(1);
+		p[0] = 1;
+		munmap(p, LAB_PAGE);
+		lab_sleep_ms(1);
+	}
+	_exit(0);
+}
+
+TEST_F(hostile, sleeps)
+{
+	static struct slow s;
+	pthread_t thread;
+
+	s.l = &self->l;
+	ASSERT_EQ(0, lab_register(s.l->uffd, s.l->m.area, s.l->m.len,
+				  LAB_MISSING, NULL));
+	ASSERT_EQ(0, behave(s.l, "sleeps"));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, slow_copy, &s));
+	ASSERT_EQ(0, lab_join(thread, LAB_DEADLINE_MS));
+	EXPECT_EQ(0, s.ret);
+	EXPECT_TRUE(same_at(s.l, page_at(s.l, 0), 0));
+}
+
+TEST_F_TIMEOUT(hostile, takes_a_minute, 120)
+{
+	static struct slow s;
+	__u64 begin = lab_now_ms();
+	pthread_t thread;
+	pid_t neighbour;
+	int i, status;
+
+	s.l = &self->l;
+	ASSERT_EQ(0, lab_register(s.l->uffd, s.l->m.area, s.l->m.len,
+				  LAB_MISSING, NULL));
+	ASSERT_EQ(0, behave(s.l, "minute"));
+	neighbour = start_neighbour(3000);
+	ASSERT_LE(0, neighbour);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, slow_copy, &s));
+	/* The file goes on, through another mapping of it. */
+	for (i = 0; i < 10; i++) {
+		alias_at(s.l, 1 + i % 4)[0] = i;
+		lab_sleep_ms(100);
+	}
+	ASSERT_EQ(neighbour, waitpid(neighbour, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_GT(30000ULL, lab_now_ms() - begin);
+
+	EXPECT_EQ(ETIMEDOUT, lab_join(thread, 100));
+	ASSERT_EQ(0, lab_join(thread, 60000 + LAB_DEADLINE_MS));
+	EXPECT_LE(60000ULL, lab_now_ms() - begin);
+	EXPECT_EQ(0, s.ret);
+	EXPECT_TRUE(same_at(s.l, page_at(s.l, 0), 0));
+}
+
+TEST_HARNESS_MAIN
