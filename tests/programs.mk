@@ -55,6 +55,9 @@ endef
 $(addprefix $(bin)/,$(ours)): $(bin)/%: $(mm)/%.c $(headers)
 	$(link)
 
+# Their warnings are not ours to mend.
+$(addprefix $(bin)/,$(theirs) $(hugetlb)): CFLAGS += -w
+
 $(addprefix $(bin)/,$(theirs)): $(bin)/%: $(mm)/%.c $(helpers:%=$(lib)/%.o) $(headers)
 	$(link)
 

@@ -22,7 +22,7 @@ all: $(extra)/usr/bin/vmm $(extra)/vmm/initrd $(extra)/vmm/bzImage
 
 # Written to another name first: a stopped build leaves no half program.
 $(extra)/usr/bin/vmm: $(library) $(program) $(headers)
-	@mkdir -p $(@D)
+	@mkdir -p $(@D) $(work)
 	@echo '  CC      $(@F)'
 	@$(CC) $(CFLAGS) -o $(work)/vmm.tmp $(library) $(program)
 	@strip -o $@ $(work)/vmm.tmp && rm $(work)/vmm.tmp
