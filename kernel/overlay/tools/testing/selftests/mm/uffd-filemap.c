@@ -72,7 +72,9 @@ TEST_F(filemap, locked)
 				  NULL));
 	ASSERT_EQ(0, lab_copy(l->uffd, page_at(l, 0), l->src, 2 * l->m.page, 0,
 			      NULL));
-	ASSERT_EQ(0, mlock(page_at(l, 0), 2 * l->m.page));
+	/* Secret memory cannot be locked in advance, as that pins it. */
+	ASSERT_EQ(0, mlock2(page_at(l, 0), 2 * l->m.page,
+			    lab_is_secret(&l->m) ? MLOCK_ONFAULT : 0));
 	ASSERT_EQ(0, mlock2(page_at(l, 4), 2 * l->m.page, MLOCK_ONFAULT));
 	EXPECT_EQ(before + 16, lab_number("/proc/self/status", "VmLck:"));
 	ASSERT_EQ(0, lab_copy(l->uffd, page_at(l, 4), src_at(l, 4),
