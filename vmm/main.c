@@ -169,16 +169,21 @@ static int watch(struct machine *m, struct lazy *lazy, bool running,
 
 static int run(struct machine *m, struct reason *reason)
 {
-	static const char cmdline[] = "console=ttyS0 loglevel=1 panic=-1 reboot=k acpi=off noapic pci=off tsc=reliable no_timer_check kunit.enable=0";
+	static const char cmdline[] =
+		"console=ttyS0 loglevel=1 panic=-1 reboot=k acpi=off noapic pci=off no_timer_check kunit.enable=0 tsc=reliable";
 	char *whole;
-	int ret;
+	int khz, ret;
 
-	if (asprintf(&whole, "%s %s", cmdline, opt.append) < 0)
-		return because(reason, "no memory");
 	if (machine_make(m, opt.kind, opt.mib << 20, reason))
-		ret = -1;
-	else
-		ret = boot_linux(m, opt.kernel, opt.initrd, whole, reason);
+		return -1;
+	/* A guest that measures it itself is wrong on a busy machine. */
+	khz = ioctl(m->vcpu, KVM_GET_TSC_KHZ);
+	if (khz <= 0)
+		return because(reason, "KVM_GET_TSC_KHZ: %m");
+	if (asprintf(&whole, "%s tsc_early_khz=%d %s", cmdline, khz,
+		     opt.append) < 0)
+		return because(reason, "no memory");
+	ret = boot_linux(m, opt.kernel, opt.initrd, whole, reason);
 	free(whole);
 	if (ret)
 		return -1;
