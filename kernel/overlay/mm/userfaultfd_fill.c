@@ -490,9 +490,10 @@ static int uffd_fill_special(struct uffd_fill *fill, pmd_t *pmd, long nr)
  * The walk
  */
 
-/* Ask for the memory of the next @nr pages. */
+/* Ask for the memory of the next @nr pages; @anon: anonymous memory may answer. */
 static __always_inline int uffd_fill_resolve(struct uffd_fill *fill,
-					     struct uffd_request *req, long nr)
+					     struct uffd_request *req, long nr,
+					     bool anon)
 {
 	const bool find = uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_CONTINUE);
 	int err;
@@ -502,7 +503,7 @@ static __always_inline int uffd_fill_resolve(struct uffd_fill *fill,
 			  linear_page_index(fill->vma, fill->addr), nr,
 			  find ? NULL : &fill->source);
 	/* What the core makes itself it need not check. */
-	if (fill->handler == uffd_anon_request)
+	if (anon && fill->handler == uffd_anon_request)
 		return uffd_anon_resolve(req);
 
 	err = uffd_resolve(fill->handler, req);
@@ -537,7 +538,7 @@ static __always_inline int uffd_fill_folios(struct uffd_fill *fill, pmd_t *pmd,
 	struct folio_batch *folios = &req.resolve.folios;
 	int err, i, mapped;
 
-	err = uffd_fill_resolve(fill, &req, nr);
+	err = uffd_fill_resolve(fill, &req, nr, true);
 	if (unlikely(err))
 		return err;
 
@@ -557,7 +558,7 @@ static __always_inline int uffd_fill_huge_folio(struct uffd_fill *fill,
 	struct uffd_request req __uninitialized;
 	int err;
 
-	err = uffd_fill_resolve(fill, &req, fill->size >> PAGE_SHIFT);
+	err = uffd_fill_resolve(fill, &req, fill->size >> PAGE_SHIFT, false);
 	if (unlikely(err))
 		return err;
 

@@ -115,6 +115,7 @@ static inline bool uffd_folio_good(struct folio *folio, pgoff_t index,
 {
 	const unsigned long set = BIT(PG_locked) | BIT(PG_uptodate);
 	const unsigned long flags = READ_ONCE(folio->flags);
+	long nr;
 
 	if ((flags & (set | __PG_HWPOISON)) != set)
 		return false;
@@ -125,9 +126,10 @@ static inline bool uffd_folio_good(struct folio *folio, pgoff_t index,
 		return folio->index == index && (!mapping ||
 		       folio_ref_count(folio) > folio_mapcount(folio) +
 						(flags & BIT(PG_lru) ? 1 : 2));
-	return index - folio->index < folio_nr_pages(folio) &&
-	       folio_ref_count(folio) > folio_mapcount(folio) +
-					(mapping ? folio_nr_pages(folio) : 0) &&
+	nr = folio_nr_pages(folio);
+	return index - folio->index < nr &&
+	       folio_ref_count(folio) > folio_large_mapcount(folio) +
+					(mapping ? nr : 0) &&
 	       (!end || uffd_folio_within(folio, index, end)) &&
 	       !folio_test_has_hwpoisoned(folio);
 }
@@ -242,6 +244,7 @@ static __always_inline int uffd_resolve(uffd_handler_t handler,
 					struct uffd_request *req)
 {
 	struct uffd_resolve *resolve = &req->resolve;
+	const bool fill = resolve->source && !resolve->fault;
 	struct address_space *mapping = NULL;
 	pgoff_t index = resolve->index, end = 0;
 	const char *flaw = "no";
@@ -249,17 +252,15 @@ static __always_inline int uffd_resolve(uffd_handler_t handler,
 	int err;
 
 	/* What is there may be larger than what is asked for, new must not. */
-	if (resolve->source && !resolve->fault)
+	if (fill)
 		end = index + resolve->nr_pages;
+	/* What a private mapping is filled with is not the file's. */
+	if (!fill || (req->vma->vm_flags & VM_SHARED))
+		mapping = req->vma->vm_file->f_mapping;
 
 	err = handler(req);
 	if (unlikely(err))
 		return uffd_no_answer(handler, req, err);
-
-	/* What a private mapping is filled with is not the file's. */
-	if (!resolve->source || resolve->fault ||
-	    (req->vma->vm_flags & VM_SHARED))
-		mapping = req->vma->vm_file->f_mapping;
 
 	for (; i < folio_batch_count(&resolve->folios); i++) {
 		struct folio *folio = resolve->folios.folios[i];
