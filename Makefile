@@ -18,7 +18,7 @@ export FILE RUN EXTRA KERNEL
 help:
 	@echo 'Userfaultfd for any memory type: a Linux 6.12 that has it, and the lab to try it.'
 	@echo
-	@echo '  make run [FILE=path]  serve a file lazily through userfaultfd, on every memory type   *'
+	@echo '  make run [FILE=path]  restore a guest and serve a file lazily, on every memory type   *'
 	@echo '  make check            all tests, on the patched and the stock kernel                  *'
 	@echo '  make check-debug      the tests again on a kernel with KASAN, lockdep and more        *'
 	@echo '  make bench            instruction counts, stock against patched                       *'

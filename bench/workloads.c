@@ -56,6 +56,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <linux/kvm.h>
 #include <linux/memfd.h>
 #include <linux/userfaultfd.h>
 
@@ -88,7 +89,7 @@
 
 enum memory {
 	NOTHING, ANON, ANON_HUGE, SHMEM, SHMEM_PRIVATE, SHMEM_HUGE, SYSV, FILES,
-	FILES_PRIVATE, HUGETLB,
+	FILES_PRIVATE, HUGETLB, GUEST_MEMFD,
 };
 
 enum work { NO_WORK, COPY, CLEAR };
@@ -117,6 +118,7 @@ static const struct workload *now;
 static char *source;
 static int file = -1;
 static int uffd = -1;
+static int vm = -1;		/* GUEST_MEMFD: whose memory it is */
 
 static void __attribute__((noreturn, format(printf, 1, 2)))
 die(const char *fmt, ...)
@@ -251,6 +253,47 @@ static void map_sysv(void)
 		die("cannot attach a segment");
 }
 
+/* A guest_memfd needs a VM, which needs no processor. */
+#define GMEM_FLAGS	(GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED)
+
+static void open_vm(void)
+{
+	int kvm = open("/dev/kvm", O_RDWR);
+
+	vm = kvm < 0 ? -1 : ioctl(kvm, KVM_CREATE_VM, 0);
+	if (kvm >= 0)
+		close(kvm);
+}
+
+static void close_vm(void)
+{
+	if (vm >= 0)
+		close(vm);
+	vm = -1;
+}
+
+static int open_guest_memfd(size_t size)
+{
+	struct kvm_create_guest_memfd args = {
+		.size = size, .flags = GMEM_FLAGS,
+	};
+
+	open_vm();
+	return vm < 0 ? -1 : ioctl(vm, KVM_CREATE_GUEST_MEMFD, &args);
+}
+
+/* Of this kernel, which may have no KVM at all. */
+static bool has_guest_memfd(void)
+{
+	int known;
+
+	open_vm();
+	known = vm < 0 ? 0 : ioctl(vm, KVM_CHECK_EXTENSION,
+				   KVM_CAP_GUEST_MEMFD_FLAGS);
+	close_vm();
+	return known > 0 && (known & GMEM_FLAGS) == GMEM_FLAGS;
+}
+
 /*
  * The area, and a second mapping of the same file that is in no userfaultfd.
  * The two of anonymous memory have nothing in common.
@@ -278,14 +321,19 @@ static void map(void)
 	case FILES_PRIVATE:
 		file = open(RAMFS "/file", O_RDWR | O_CREAT | O_TRUNC, 0600);
 		break;
+	case GUEST_MEMFD:
+		file = open_guest_memfd(now->size);
+		break;
 	default:
 		break;
 	}
-	if (has_file() && (file < 0 || ftruncate(file, now->size)))
+	/* Only a guest_memfd has its size from the beginning, and for ever. */
+	if (has_file() && (file < 0 || (now->memory != GUEST_MEMFD &&
+					ftruncate(file, now->size))))
 		die("cannot make a file");
 	map_at(AREA_AT, now->size, kind, file);
 	map_at(ALIAS_AT, now->size, file < 0 ? MAP_PRIVATE : MAP_SHARED, file);
-	if (now->memory == HUGETLB)
+	if (now->memory == HUGETLB || now->memory == GUEST_MEMFD)
 		return;
 	huge = now->memory == ANON_HUGE || now->memory == SHMEM_HUGE;
 	if (madvise(AREA_AT, now->size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) ||
@@ -305,11 +353,12 @@ static void unmap(void)
 	munmap(AREA_AT, now->size);
 	munmap(ALIAS_AT, now->size);
 	if (file >= 0) {
-		if (ftruncate(file, 0))
+		if (now->memory != GUEST_MEMFD && ftruncate(file, 0))
 			die("cannot truncate");
 		close(file);
 	}
 	file = -1;
+	close_vm();
 }
 
 /* ---- how an area may be prepared ---- */
@@ -688,6 +737,8 @@ static uint64_t sample(void)
 #define OP(n, m)	.name = n, .class = "operation", .memory = m
 /* At most 1.000: whoever does not use it does not pay for it */
 #define PLAIN(n, m)	.name = n, .class = "ordinary", .memory = m
+/* Memory that joined: only the patched kernel serves it */
+#define JOINED(n, m)	.name = n, .class = "joined", .memory = m
 /* What work costs that is not the kernel's */
 #define REFERENCE(n, m)	.name = n, .class = "reference", .memory = m
 
@@ -922,6 +973,25 @@ static const struct workload workloads[] = {
 	  .action = move_there_and_back },
 	{ PLAIN("fork, exit and wait", SHMEM), CALLS(2), .prepare = fill_area,
 	  .action = fork_and_wait },
+
+	/*
+	 * The same as of shmem, in the memory of a VM. Last, since a process that
+	 * once had a VM keeps a list of who wants to know of its mappings.
+	 */
+	{ JOINED("CONTINUE guest_memfd, range", GUEST_MEMFD), RANGE,
+	  .modes = MINOR, .prepare = fill_file, .action = uffd_continue },
+	{ JOINED("CONTINUE guest_memfd, page by page", GUEST_MEMFD), PAGES,
+	  .modes = MINOR, .prepare = fill_file, .action = uffd_continue },
+	{ JOINED("COPY guest_memfd, range", GUEST_MEMFD), RANGE, .work = COPY,
+	  .modes = MISSING, .action = uffd_copy },
+	{ JOINED("COPY guest_memfd, page by page", GUEST_MEMFD), PAGES,
+	  .work = COPY, .modes = MISSING, .action = uffd_copy },
+	{ JOINED("minor fault and CONTINUE, guest_memfd", GUEST_MEMFD), FAULTS,
+	  .modes = MINOR, .prepare = fill_file, .action = touch_read,
+	  .handler = uffd_continue, .flags = UFFD_PAGEFAULT_FLAG_MINOR },
+	{ JOINED("missing fault and COPY, guest_memfd", GUEST_MEMFD), FAULTS,
+	  .work = COPY, .modes = MISSING, .action = touch_write,
+	  .handler = uffd_copy },
 };
 
 #define COUNT	(sizeof(workloads) / sizeof(*workloads))
@@ -1013,6 +1083,12 @@ static bool is_reference(const struct workload *w)
 
 static bool wanted(const struct workload *w, char **parts)
 {
+	static int has_it = -1;
+
+	if (w->memory == GUEST_MEMFD && has_it < 0)
+		has_it = has_guest_memfd();
+	if (w->memory == GUEST_MEMFD && !has_it)
+		return false;
 	if (!*parts || (!exact && is_reference(w)))
 		return true;
 	for (; *parts; parts++)

@@ -124,7 +124,8 @@ static enum outcome install(struct handler *h, struct space *space,
 			done += n;
 			continue;
 		}
-		switch (errno = -n) {
+		errno = -n;
+		switch (errno) {
 		case EINTR:
 			continue;
 		case EEXIST:

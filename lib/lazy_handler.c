@@ -681,12 +681,13 @@ static int serve(struct handler *h)
 			/* What it filled may have been the next range. */
 			continue;
 		}
+		if (!nr)
+			continue;
 		/* An event may have changed what that is. */
-		if (nr && (nr = next_range(h, &r, &page))) {
-			ret = fill_ahead(h, r, page, nr);
-			if (ret)
-				return ret;
-		}
+		nr = next_range(h, &r, &page);
+		ret = nr ? fill_ahead(h, r, page, nr) : 0;
+		if (ret)
+			return ret;
 	}
 }
 
