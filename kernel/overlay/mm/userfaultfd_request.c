@@ -174,6 +174,7 @@ void uffd_undo(uffd_handler_t handler, struct vm_area_struct *vma,
  * to who reads one of them before that and one after: look again.
  *
  * Context: may sleep.
+ * Return: false if one is missing for certain.
  */
 bool uffd_folio_referenced(struct folio *folio)
 {

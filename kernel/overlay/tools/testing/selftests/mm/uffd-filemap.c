@@ -62,8 +62,13 @@ TEST_F(filemap, holes_read)
 	EXPECT_NO_MSG(l);
 }
 
+/* Secret memory cannot be locked, as that would look at it. */
+LAB_FIXTURE(lockable);
+LAB_VARIANT(lockable, ramfs_shared);
+LAB_VARIANT(lockable, sample_shared);
+
 /* mlock() before and after a fill */
-TEST_F(filemap, locked)
+TEST_F(lockable, mlock)
 {
 	struct lab *l = &self->l;
 	long before = lab_number("/proc/self/status", "VmLck:");
@@ -72,9 +77,7 @@ TEST_F(filemap, locked)
 				  NULL));
 	ASSERT_EQ(0, lab_copy(l->uffd, page_at(l, 0), l->src, 2 * l->m.page, 0,
 			      NULL));
-	/* Secret memory cannot be locked in advance, as that pins it. */
-	ASSERT_EQ(0, mlock2(page_at(l, 0), 2 * l->m.page,
-			    lab_is_secret(&l->m) ? MLOCK_ONFAULT : 0));
+	ASSERT_EQ(0, mlock(page_at(l, 0), 2 * l->m.page));
 	ASSERT_EQ(0, mlock2(page_at(l, 4), 2 * l->m.page, MLOCK_ONFAULT));
 	EXPECT_EQ(before + 16, lab_number("/proc/self/status", "VmLck:"));
 	ASSERT_EQ(0, lab_copy(l->uffd, page_at(l, 4), src_at(l, 4),
