@@ -5,6 +5,7 @@
  */
 #include "uffd-types.h"
 
+#include <assert.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
 
@@ -26,8 +27,8 @@ static const char *const counter_names[] = {
 
 #define NR_COUNTERS	(sizeof(counter_names) / sizeof(*counter_names))
 
-_Static_assert(sizeof(struct counters) == NR_COUNTERS * sizeof(long),
-	       "a name for each counter");
+static_assert(sizeof(struct counters) == NR_COUNTERS * sizeof(long),
+	      "a name for each counter");
 
 /* All of them; -1 for one that is not there */
 static struct counters counters_of(int uffd)
