@@ -237,8 +237,9 @@ static __always_inline int uffd_supported(struct vm_area_struct *vma,
  *
  * Return: 0 with at least one folio in @req that may be mapped: locked,
  * referenced, uptodate, in the right file, at the right offset; or an errno of
- * &struct uffd_resolve without any folio; -EIO for a poisoned page and, with
- * a warning, for a folio or an errno that is not as it should be.
+ * &struct uffd_resolve without any folio; for a poisoned page -EIO, or
+ * -EHWPOISON to a fault; -EIO, with a warning, for a folio or an errno that is
+ * not as it should be.
  */
 static __always_inline int uffd_resolve(uffd_handler_t handler,
 					struct uffd_request *req)

@@ -221,7 +221,8 @@ static void uffd_discard(struct folio_batch *folios, unsigned int first)
  * @good: the number of folios at the front that are as they should be.
  * @flaw: what is wrong with the next one, or NULL if a page of it is poisoned.
  *
- * Return: 0 if something is left, else -EIO.
+ * Return: 0 if something is left, else -EIO, or -EHWPOISON to a fault of a
+ * poisoned page.
  */
 int uffd_cut_off(uffd_handler_t handler, struct uffd_request *req,
 		 unsigned int good, const char *flaw)
@@ -249,6 +250,9 @@ int uffd_cut_off(uffd_handler_t handler, struct uffd_request *req,
 	uffd_discard(folios, good);
 	resolve->nr_pages = min(resolve->nr_pages, index - resolve->index);
 	err = good ? 0 : -EIO;
+	/* To a fill a poisoned page is -EIO; a fault says what it is. */
+	if (err && !flaw && resolve->fault)
+		err = -EHWPOISON;
 	trace_userfaultfd_resolve(handler, req, err);
 	return err;
 }

@@ -694,8 +694,10 @@ static void hwpoison_told(int sig)
 TEST_F(shmem, hwpoison)
 {
 	struct lab *l = &self->l;
+	int code = 0;
 	__u64 pfn;
 	FILE *f;
+	char v;
 
 	write_file(l, 0, PAGES);
 	pfn = lab_pagemap(alias_at(l, 3)) & ((1ULL << 55) - 1);
@@ -707,6 +709,14 @@ TEST_F(shmem, hwpoison)
 	EXPECT_FAILED(-EIO, l->uffd, CONTINUE, page_at(l, 3), NULL, l->m.page);
 	EXPECT_PARTIAL(3 * l->m.page, l->uffd, CONTINUE, page_at(l, 0), NULL,
 		       PAGES * l->m.page);
+
+	/* Nor does a fault get it, where present memory is mapped. */
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	lab_catch_signals();
+	EXPECT_EQ(SIGBUS, lab_access(page_at(l, 3), false, &v, &code));
+	EXPECT_EQ(BUS_MCEERR_AR, code);
+	EXPECT_NO_MSG(l);
 
 	/* The page is good really; give it back where the kernel can. */
 	ASSERT_EQ(0, ftruncate(l->m.fd, 0));
