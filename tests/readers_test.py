@@ -75,26 +75,34 @@ CASES = [
 ]
 
 
-# Kernel, what uffd-unit-tests printed and ended with, may it run again?
+# Reader, kernel, what was printed and how it ended, may it run again?
 RACE = UNIT + "Testing events on anon... " \
     "ERROR: UFFDIO_COPY error: -2 (errno=2, @uffd-common.c:617)\n"
+RESET = "KTAP version 1\n1..3\nok 1 a\n" \
+    "# vmm: the guest reset its machine\nnot ok 2 b\n"
 AGAIN = [
-    ("stock", RACE, "exit 1", True),
-    ("stock", RACE.replace("events on anon", "events-wp on shmem"), "exit 1",
+    ("unit-tests", "stock", RACE, "exit 1", True),
+    ("unit-tests", "stock", RACE.replace("events on anon", "events-wp on shmem"), "exit 1",
      True),
-    ("patched", RACE, "exit 1", False),
-    ("debug", RACE, "exit 1", False),
-    ("stock", RACE, "died of signal 9", False),
-    ("stock", RACE, None, False),
-    ("stock", RACE.replace("events on", "move on"), "exit 1", False),
-    ("stock", RACE.replace("error: -2", "error: -14"), "exit 1", False),
-    ("stock", RACE.replace("COPY", "ZEROPAGE"), "exit 1", False),
-    ("stock", RACE + "Testing poison on anon... ", "exit 1", False),
-    ("stock", RACE + SUM.format(2, 1, 1, 4), "exit 1", False),
-    ("stock", BROKEN + RACE, "exit 1", False),
-    ("stock", BROKEN + SUM.format(2, 1, 1, 4), "exit 1", False),
-    ("stock", UNIT, "exit 1", False),
-    ("stock", "", "exit 1", False),
+    ("unit-tests", "patched", RACE, "exit 1", False),
+    ("unit-tests", "debug", RACE, "exit 1", False),
+    ("unit-tests", "stock", RACE, "died of signal 9", False),
+    ("unit-tests", "stock", RACE, None, False),
+    ("unit-tests", "stock", RACE.replace("events on", "move on"), "exit 1", False),
+    ("unit-tests", "stock", RACE.replace("error: -2", "error: -14"), "exit 1", False),
+    ("unit-tests", "stock", RACE.replace("COPY", "ZEROPAGE"), "exit 1", False),
+    ("unit-tests", "stock", RACE + "Testing poison on anon... ", "exit 1", False),
+    ("unit-tests", "stock", RACE + SUM.format(2, 1, 1, 4), "exit 1", False),
+    ("unit-tests", "stock", BROKEN + RACE, "exit 1", False),
+    ("unit-tests", "stock", BROKEN + SUM.format(2, 1, 1, 4), "exit 1", False),
+    ("unit-tests", "stock", UNIT, "exit 1", False),
+    ("unit-tests", "stock", "", "exit 1", False),
+    ("ktap", "patched", RESET, None, True),
+    ("ktap", "debug", RESET + "ok 3 c\n", "exit 1", True),
+    ("ktap", "patched", RESET, "died of signal 9", False),
+    ("ktap", "patched", RESET + "# no memory\nnot ok 3 c\n", None, False),
+    ("ktap", "patched", RESET.replace("not ok", "ok"), None, False),
+    ("ktap", "patched", RESET.replace("reset", "left"), None, False),
 ]
 
 # Reader, what it reads, what is shown of the first failure.
@@ -137,10 +145,9 @@ def main():
             failed += 1
             print("\n".join(f"# shown: {line}" for line in shown))
         print(f"{'' if good else 'not '}ok {number} shown: {name}")
-    for number, (kernel, text, status, again) in enumerate(
+    for number, (reader, kernel, text, status, again) in enumerate(
             AGAIN, len(CASES) + len(SHOWN) + 1):
-        good = again == bool(readers.stock_fault(kernel, "unit-tests", text,
-                                                 status))
+        good = again == bool(readers.known_fault(kernel, reader, text, status))
         failed += not good
         print(f"{'' if good else 'not '}ok {number} "
               f"{'again' if again else 'not again'}: {kernel}, {status}")
