@@ -9,40 +9,10 @@
  * SYMBOLS is what `nm -n vmlinux` prints. COUNTS becomes a table of
  * tab-separated values: function, count; the functions that ran only.
  */
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-/*
- * What is used of QEMU's plugin interface, version 1. Debian ships the
- * interface with its QEMU, but no header for it.
- */
-typedef uint64_t qemu_plugin_id_t;
-struct qemu_info;
-struct qemu_plugin_tb;
-struct qemu_plugin_insn;
-enum qemu_plugin_op { QEMU_PLUGIN_INLINE_ADD_U64 };
-enum qemu_plugin_cb_flags { QEMU_PLUGIN_CB_NO_REGS };
-
-void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id,
-		void (*cb)(qemu_plugin_id_t id, struct qemu_plugin_tb *tb));
-void qemu_plugin_register_vcpu_insn_exec_inline(struct qemu_plugin_insn *insn,
-		enum qemu_plugin_op op, void *ptr, uint64_t imm);
-void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn,
-		void (*cb)(unsigned int vcpu, void *data),
-		enum qemu_plugin_cb_flags flags, void *data);
-void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id,
-		void (*cb)(qemu_plugin_id_t id, void *data), void *data);
-size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
-struct qemu_plugin_insn *
-qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t i);
-uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
-const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
-size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
-
-__attribute__((visibility("default"))) int qemu_plugin_version = 1;
+#include "../lab/qemu_plugin.h"
 
 /* nopl MARK(%rax): the same as in bench/workloads.c. */
 static const uint8_t mark_begin[] = { 0x0f, 0x1f, 0x80, 'u', 'f', 'f', 'd' };
@@ -95,12 +65,6 @@ static void end(unsigned int vcpu, void *data)
 		functions[i].sum += functions[i].now - functions[i].before;
 }
 
-static bool is(const struct qemu_plugin_insn *insn, const uint8_t *mark)
-{
-	return qemu_plugin_insn_size(insn) == sizeof(mark_begin) &&
-	       !memcmp(qemu_plugin_insn_data(insn), mark, sizeof(mark_begin));
-}
-
 static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
 	size_t i, n = qemu_plugin_tb_n_insns(tb);
@@ -112,10 +76,10 @@ static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 
 		qemu_plugin_register_vcpu_insn_exec_inline(insn,
 				QEMU_PLUGIN_INLINE_ADD_U64, &f->now, 1);
-		if (is(insn, mark_begin))
+		if (qemu_plugin_insn_is(insn, mark_begin, sizeof(mark_begin)))
 			qemu_plugin_register_vcpu_insn_exec_cb(insn, begin,
 					QEMU_PLUGIN_CB_NO_REGS, NULL);
-		else if (is(insn, mark_end))
+		else if (qemu_plugin_insn_is(insn, mark_end, sizeof(mark_end)))
 			qemu_plugin_register_vcpu_insn_exec_cb(insn, end,
 					QEMU_PLUGIN_CB_NO_REGS, NULL);
 	}
@@ -175,7 +139,7 @@ static bool read_symbols(const char *path)
 	return good && count > 1;
 }
 
-__attribute__((visibility("default"))) int
+QEMU_PLUGIN_EXPORT int
 qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info *info,
 		    int argc, char **argv)
 {

@@ -63,7 +63,7 @@ lock_out() {
 	[ -z "${LAB_LOCK-}" ] || return 0
 	mkdir -p "$out/log" 2>/dev/null || die "cannot write to $out: make that directory yours, then run this again"
 	exec {fd}>"$out/.lock"
-	if ! flock -n "$fd"; then
+	if ! flock -w 3 "$fd"; then
 		say "waiting for another run that writes to $out"
 		flock "$fd"
 	fi

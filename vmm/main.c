@@ -66,6 +66,20 @@ static uint64_t now(void)
 	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
 }
 
+/*
+ * Where demo/guest counts instructions: no operations that its plugin for QEMU
+ * (lab/count.c) knows by their displacement.
+ */
+static inline void mark_restore(void)
+{
+	asm volatile("nopl 0x726d6d76(%%rax)" : : : "memory");
+}
+
+static inline void mark_first(void)
+{
+	asm volatile("nopl 0x666d6d76(%%rax)" : : : "memory");
+}
+
 /* What a failure exits with. */
 static int failure = 1;
 
@@ -90,6 +104,7 @@ static bool hear(void *arg, const char *line)
 	(void)arg;
 	if (!heard.first_ns) {
 		heard.first_ns = now() - start;
+		mark_first();
 		if (heard.lazy && heard.lazy->sock >= 0)
 			lazy_alive(heard.lazy->sock);
 		snprintf(heard.first, sizeof(heard.first), "%s", line);
@@ -313,6 +328,7 @@ static int cmd_restore(void)
 	struct reason reason;
 	int ret;
 
+	mark_restore();
 	snap = snap_open(opt.snapshot, &reason);
 	if (!snap)
 		return complain(&reason);

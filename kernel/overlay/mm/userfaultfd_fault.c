@@ -22,6 +22,9 @@
 #include "internal.h"
 #include "userfaultfd_internal.h"
 
+/* What the kernel fills a hole with by itself. */
+static struct uffd_source uffd_zeroes;
+
 /*
  * Find, or with a @source create, the page of a fault, as ->fault() would: in
  * a folio of whatever size the type likes best.
@@ -35,7 +38,7 @@ static __always_inline int uffd_fault_resolve(struct vm_fault *vmf,
 
 	uffd_init_resolve(&req, vmf->vma, vmf->pgoff, 1, source);
 	req.resolve.fault = true;
-	err = uffd_resolve(uffd_handler(vmf->vma), &req);
+	err = uffd_resolve(uffd_handler(vmf->vma), &req, false);
 	if (err)
 		return err;
 
@@ -58,7 +61,6 @@ vm_fault_t userfaultfd_fault(struct vm_fault *vmf)
 	const vm_flags_t both = VM_UFFD_MISSING | VM_UFFD_MINOR;
 	const vm_flags_t armed = vmf->vma->vm_flags & both;
 	const bool make = armed == VM_UFFD_MINOR;
-	struct uffd_source zeroes = {};
 	vm_fault_t ret = 0;
 	int err;
 
@@ -71,7 +73,7 @@ vm_fault_t userfaultfd_fault(struct vm_fault *vmf)
 	}
 
 	/* Armed with MISSING, present memory is mapped; with MINOR, a hole filled. */
-	err = uffd_fault_resolve(vmf, make ? &zeroes : NULL, &ret);
+	err = uffd_fault_resolve(vmf, make ? &uffd_zeroes : NULL, &ret);
 	if (err == (make ? -EEXIST : -ENOENT))
 		return handle_userfault(vmf, armed);
 	return err ? vmf_error(err) : ret;

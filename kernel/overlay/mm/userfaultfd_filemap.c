@@ -41,6 +41,32 @@ static bool uffd_trylock_folio(struct folio *folio,
 }
 
 /**
+ * userfaultfd_check_present() - is there memory in the page cache?
+ * @inode: the file, whose memory is all in the page cache.
+ * @index: page offset in it.
+ *
+ * Answers UFFD_REQ_GET_PRESENT. A folio that is not uptodate is a hole.
+ *
+ * Context: from a handler. Does not sleep.
+ * Return: 0 if there is, -ENOENT for a hole, -EINVAL past the end of the file.
+ */
+int userfaultfd_check_present(struct inode *inode, pgoff_t index)
+{
+	struct folio *folio;
+	bool uptodate;
+
+	if (index >= uffd_end_of_file(inode))
+		return -EINVAL;
+	folio = filemap_get_folio(inode->i_mapping, index);
+	if (IS_ERR(folio))
+		return -ENOENT;
+	uptodate = folio_test_uptodate(folio);
+	folio_put(folio);
+	return uptodate ? 0 : -ENOENT;
+}
+EXPORT_SYMBOL_NS_GPL(userfaultfd_check_present, USERFAULTFD);
+
+/**
  * userfaultfd_find_folios_nowait() - find memory, where that is simple
  * @resolve: a UFFD_RESOLVE_MINOR request.
  *
@@ -242,21 +268,6 @@ static int filemap_uffd_supported(struct uffd_request *req)
 	return 0;
 }
 
-static int filemap_uffd_present(struct uffd_present *present)
-{
-	struct folio *folio;
-	bool uptodate;
-
-	if (present->index >= uffd_end_of_file(present->inode))
-		return -EINVAL;
-	folio = filemap_get_folio(present->inode->i_mapping, present->index);
-	if (IS_ERR(folio))
-		return -ENOENT;
-	uptodate = folio_test_uptodate(folio);
-	folio_put(folio);
-	return uptodate ? 0 : -ENOENT;
-}
-
 /*
  * Fill the folio that stands at @index, if it never was: write() may have died
  * on the way, or the space was only reserved.
@@ -374,7 +385,8 @@ int filemap_userfaultfd_request(struct uffd_request *req)
 	/* A hole punch that runs is waited for, and none begins meanwhile. */
 	filemap_invalidate_lock_shared(mapping);
 	if (req->kind == UFFD_REQ_GET_PRESENT)
-		err = filemap_uffd_present(&req->present);
+		err = userfaultfd_check_present(req->present.inode,
+						req->present.index);
 	else
 		err = filemap_uffd_resolve(req);
 	filemap_invalidate_unlock_shared(mapping);

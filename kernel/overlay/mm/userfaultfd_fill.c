@@ -108,10 +108,11 @@ static int uffd_copy_bounce(struct folio *folio, struct folio *bounce)
 static __always_inline void uffd_clear_folio(struct folio *folio,
 					     unsigned long addr)
 {
-	long i, nr = folio_nr_pages(folio);
+	long i = 0, nr = folio_nr_pages(folio);
 
-	for (i = 0; i < nr; i++)
+	do {
 		clear_user_highpage(folio_page(folio, i), addr + i * PAGE_SIZE);
+	} while (unlikely(++i < nr));
 }
 
 /* The content of a large folio, or of one whose front was read before. */
@@ -490,10 +491,10 @@ static int uffd_fill_special(struct uffd_fill *fill, pmd_t *pmd, long nr)
  * The walk
  */
 
-/* Ask for the memory of the next @nr pages; @anon: anonymous memory may answer. */
+/* Ask for the memory of the next @nr pages. */
 static __always_inline int uffd_fill_resolve(struct uffd_fill *fill,
 					     struct uffd_request *req, long nr,
-					     bool anon)
+					     bool huge)
 {
 	const bool find = uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_CONTINUE);
 	int err;
@@ -503,10 +504,10 @@ static __always_inline int uffd_fill_resolve(struct uffd_fill *fill,
 			  linear_page_index(fill->vma, fill->addr), nr,
 			  find ? NULL : &fill->source);
 	/* What the core makes itself it need not check. */
-	if (anon && fill->handler == uffd_anon_request)
+	if (!huge && fill->handler == uffd_anon_request)
 		return uffd_anon_resolve(req);
 
-	err = uffd_resolve(fill->handler, req);
+	err = uffd_resolve(fill->handler, req, huge);
 	/* CONTINUE of a hole has always been -EFAULT. */
 	return unlikely(err == -ENOENT) ? -EFAULT : err;
 }
@@ -538,7 +539,7 @@ static __always_inline int uffd_fill_folios(struct uffd_fill *fill, pmd_t *pmd,
 	struct folio_batch *folios = &req.resolve.folios;
 	int err, i, mapped;
 
-	err = uffd_fill_resolve(fill, &req, nr, true);
+	err = uffd_fill_resolve(fill, &req, nr, false);
 	if (unlikely(err))
 		return err;
 
@@ -558,7 +559,7 @@ static __always_inline int uffd_fill_huge_folio(struct uffd_fill *fill,
 	struct uffd_request req __uninitialized;
 	int err;
 
-	err = uffd_fill_resolve(fill, &req, fill->size >> PAGE_SHIFT, false);
+	err = uffd_fill_resolve(fill, &req, fill->size >> PAGE_SHIFT, true);
 	if (unlikely(err))
 		return err;
 

@@ -108,10 +108,14 @@ static inline const char *uffd_folio_flaw(struct folio *folio, pgoff_t index,
 
 /*
  * A folio without flaw or poison: the usual case in one look. What seems
- * unreferenced may still turn out not to be.
+ * unreferenced may still turn out not to be. With @huge it is of a type that is
+ * part of mm, which does not forget its references, and whose pages are
+ * poisoned as a whole.
  */
-static inline bool uffd_folio_good(struct folio *folio, pgoff_t index,
-				   pgoff_t end, struct address_space *mapping)
+static __always_inline bool uffd_folio_good(struct folio *folio, pgoff_t index,
+					    pgoff_t end,
+					    struct address_space *mapping,
+					    bool huge)
 {
 	const unsigned long set = BIT(PG_locked) | BIT(PG_uptodate);
 	const unsigned long flags = READ_ONCE(folio->flags);
@@ -122,16 +126,17 @@ static inline bool uffd_folio_good(struct folio *folio, pgoff_t index,
 	smp_rmb();	/* as in folio_test_uptodate() */
 	if (folio->mapping != mapping)
 		return false;
-	if (!folio_test_large(folio))
+	if (!(flags & BIT(PG_head)))
 		return folio->index == index && (!mapping ||
-		       folio_ref_count(folio) > folio_mapcount(folio) +
-						(flags & BIT(PG_lru) ? 1 : 2));
+		       folio_ref_count(folio) > atomic_read(&folio->_mapcount) +
+						(flags & BIT(PG_lru) ? 2 : 3));
 	nr = folio_nr_pages(folio);
-	return index - folio->index < nr &&
-	       folio_ref_count(folio) > folio_large_mapcount(folio) +
-					(mapping ? nr : 0) &&
-	       (!end || uffd_folio_within(folio, index, end)) &&
-	       !folio_test_has_hwpoisoned(folio);
+	if (index - folio->index >= nr ||
+	    (end && !uffd_folio_within(folio, index, end)))
+		return false;
+	return huge || (folio_ref_count(folio) > folio_large_mapcount(folio) +
+						 (mapping ? nr : 0) &&
+			!folio_test_has_hwpoisoned(folio));
 }
 
 DECLARE_TRACEPOINT(userfaultfd_resolve);
@@ -177,8 +182,8 @@ static inline bool uffd_supported_sane(struct vm_area_struct *vma,
 {
 	if (unlikely(answer->modes & ~__VM_UFFD_FLAGS))
 		return false;
-	return answer->granule == (vma_has_huge_entries(vma) ?
-				   huge_entry_size(vma) : PAGE_SIZE);
+	/* Who has huge entries is part of mm, and knows their size. */
+	return answer->granule == PAGE_SIZE || vma_has_huge_entries(vma);
 }
 
 /* What anonymous memory supports. */
@@ -231,6 +236,7 @@ static __always_inline int uffd_supported(struct vm_area_struct *vma,
  * uffd_resolve() - ask a type for memory, and check what it hands out
  * @handler: who is asked.
  * @req: a request set up by uffd_init_resolve().
+ * @huge: whether the mapping has huge entries.
  *
  * The answer is cut off before the first page that may not be mapped, and
  * resolve.nr_pages is then how many pages of the range may be.
@@ -242,7 +248,7 @@ static __always_inline int uffd_supported(struct vm_area_struct *vma,
  * not as it should be.
  */
 static __always_inline int uffd_resolve(uffd_handler_t handler,
-					struct uffd_request *req)
+					struct uffd_request *req, bool huge)
 {
 	struct uffd_resolve *resolve = &req->resolve;
 	const bool fill = resolve->source && !resolve->fault;
@@ -266,7 +272,7 @@ static __always_inline int uffd_resolve(uffd_handler_t handler,
 	for (; i < folio_batch_count(&resolve->folios); i++) {
 		struct folio *folio = resolve->folios.folios[i];
 
-		if (unlikely(!uffd_folio_good(folio, index, end, mapping))) {
+		if (unlikely(!uffd_folio_good(folio, index, end, mapping, huge))) {
 			flaw = uffd_folio_flaw(folio, index, end, mapping);
 			return uffd_cut_off(handler, req, i, flaw);
 		}

@@ -368,7 +368,7 @@ static void uffd_test_resolve(struct kunit *test)
 	struct uffd_request req;
 
 	uffd_init_resolve(&req, &t->vma, UFFD_TEST_INDEX, 1, NULL);
-	KUNIT_ASSERT_EQ(test, uffd_resolve(uffd_test_request, &req), 0);
+	KUNIT_ASSERT_EQ(test, uffd_resolve(uffd_test_request, &req, false), 0);
 	KUNIT_ASSERT_EQ(test, folio_batch_count(&req.resolve.folios), 1);
 	KUNIT_EXPECT_PTR_EQ(test, req.resolve.folios.folios[0], t->folio);
 	KUNIT_EXPECT_TRUE(test, folio_test_locked(t->folio));
@@ -389,14 +389,14 @@ static void uffd_test_cut_off(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, t->next);
 
 	uffd_init_resolve(&req, &t->vma, UFFD_TEST_INDEX, 2, NULL);
-	KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req), 0);
+	KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req, false), 0);
 	KUNIT_EXPECT_EQ(test, folio_batch_count(&req.resolve.folios), 2);
 	uffd_release(t->folio);
 	uffd_release(t->next);
 
 	SetPageHWPoison(folio_page(t->next, 0));
 	uffd_init_resolve(&req, &t->vma, UFFD_TEST_INDEX, 2, NULL);
-	KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req), 0);
+	KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req, false), 0);
 	KUNIT_EXPECT_EQ(test, folio_batch_count(&req.resolve.folios), 1);
 	uffd_release(t->folio);
 	ClearPageHWPoison(folio_page(t->next, 0));
@@ -415,7 +415,7 @@ static void uffd_test_poisoned(struct kunit *test)
 
 	SetPageHWPoison(folio_page(t->folio, 0));
 	uffd_init_resolve(&req, &t->vma, UFFD_TEST_INDEX, 1, NULL);
-	KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req), -EIO);
+	KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req, false), -EIO);
 	KUNIT_EXPECT_EQ(test, folio_batch_count(&req.resolve.folios), 0);
 	ClearPageHWPoison(folio_page(t->folio, 0));
 }
@@ -438,15 +438,15 @@ static void uffd_test_poisoned_in_large(struct kunit *test)
 	t->folio = large;
 
 	uffd_init_resolve(&req, &t->vma, 4, 4, NULL);
-	KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req), 0);
+	KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req, false), 0);
 	KUNIT_EXPECT_EQ(test, req.resolve.nr_pages, 1);
 	uffd_release(large);
 
 	uffd_init_resolve(&req, &t->vma, 5, 3, NULL);
-	KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req), -EIO);
+	KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req, false), -EIO);
 
 	uffd_init_resolve(&req, &t->vma, 7, 1, NULL);
-	KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req), 0);
+	KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req, false), 0);
 	KUNIT_EXPECT_EQ(test, req.resolve.nr_pages, 1);
 	uffd_release(large);
 
@@ -468,7 +468,7 @@ static void uffd_test_errno(struct kunit *test)
 			continue;
 		known++;
 		uffd_init_resolve(&req, &t->vma, UFFD_TEST_INDEX, 1, NULL);
-		KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req),
+		KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req, false),
 				t->err);
 		KUNIT_EXPECT_EQ(test, uffd_present(&t->vma, 0), t->err);
 	}

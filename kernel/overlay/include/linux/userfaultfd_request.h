@@ -212,6 +212,7 @@ int filemap_userfaultfd_request(struct uffd_request *req);
 #endif
 
 /* Parts of a handler, in the order in which it needs them. */
+int userfaultfd_check_present(struct inode *inode, pgoff_t index);
 int userfaultfd_find_folios(struct uffd_resolve *resolve);
 int userfaultfd_find_folios_nowait(struct uffd_resolve *resolve);
 int userfaultfd_fill_folio(struct uffd_request *req, struct folio *folio,
@@ -226,9 +227,11 @@ void userfaultfd_remove_folio(struct folio *folio);
  * @create: makes the folio of one page at an offset and adds it to the answer,
  *	or returns an errno.
  *
- * Goes on until the range or the room in the answer ends, or @create fails.
+ * Goes on until the range or the room in the answer ends, or @create fails. A
+ * fault mostly finds memory that is there already: @create is not asked then.
  *
- * Return: 0 if at least one was made, else what @create returned.
+ * Return: 0 if at least one was made, -EEXIST to a fault of a page that the page
+ * cache has, else what @create returned.
  */
 static __always_inline int
 userfaultfd_create_folios(struct uffd_request *req,
@@ -239,6 +242,8 @@ userfaultfd_create_folios(struct uffd_request *req,
 	pgoff_t index = resolve->index, end = index + resolve->nr_pages;
 	int err;
 
+	if (resolve->fault && !userfaultfd_check_present(resolve->inode, index))
+		return -EEXIST;
 	do {
 		err = create(req, index++);
 	} while (!err && index < end && folio_batch_space(&resolve->folios));

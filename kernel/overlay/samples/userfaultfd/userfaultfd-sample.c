@@ -37,23 +37,6 @@ static atomic_t asked[UFFD_REQ_FAULT_UNDO + 1];
  * The answers
  */
 
-/* Only look: nothing may be allocated, or waited for. */
-static int sample_present(struct uffd_present *present)
-{
-	struct folio *folio;
-	bool uptodate;
-
-	if (present->index >= size >> PAGE_SHIFT)
-		return -EINVAL;
-	folio = filemap_get_folio(present->inode->i_mapping, present->index);
-	if (IS_ERR(folio))
-		return -ENOENT;
-	/* What is not uptodate is being made: that is still a hole. */
-	uptodate = folio_test_uptodate(folio);
-	folio_put(folio);
-	return uptodate ? 0 : -ENOENT;
-}
-
 /* A new page: allocate, fill, insert. In this order, nobody sees it empty. */
 static int sample_create(struct uffd_request *req, pgoff_t index)
 {
@@ -84,7 +67,9 @@ static int sample_request(struct uffd_request *req)
 		req->supported.granule = PAGE_SIZE;
 		return 0;
 	case UFFD_REQ_GET_PRESENT:
-		return sample_present(&req->present);
+		/* Only look: nothing may be allocated, or waited for. */
+		return userfaultfd_check_present(req->present.inode,
+						 req->present.index);
 	case UFFD_REQ_FAULT_RESOLVE:
 		/* Lock and reference of each folio go to the core. */
 		if (req->resolve.mode == UFFD_RESOLVE_MINOR)
