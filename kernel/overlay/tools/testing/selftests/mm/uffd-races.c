@@ -26,6 +26,21 @@ static unsigned int way(size_t page)
 	return (page * 7 + round_nr) % WAYS;
 }
 
+/*
+ * write() copies in bytes, from the front: who reads a page meanwhile may see a
+ * word whose front is new and whose end is old.
+ */
+static bool torn(__u64 v, __u64 before, __u64 after)
+{
+	for (unsigned int bits = 8; bits < 64; bits += 8) {
+		__u64 front = (1ULL << bits) - 1;
+
+		if (v == ((after & front) | (before & ~front)))
+			return true;
+	}
+	return false;
+}
+
 /* What may be seen while both sides are at work, and what for sure is. */
 static bool populated_word_ok(size_t page, __u64 v, bool done)
 {
@@ -35,6 +50,10 @@ static bool populated_word_ok(size_t page, __u64 v, bool done)
 		return rewritten;
 	if (done && rewritten)
 		return false;
+	if (way(page) == BY_WRITE &&
+	    torn(v, missing_armed ? stamp(page, SERVED) : ZERO,
+		 stamp(page, POPULATED)))
+		return true;
 	return v == ZERO || (missing_armed && v == stamp(page, SERVED));
 }
 
