@@ -104,11 +104,11 @@ static int uffd_copy_bounce(struct folio *folio, struct folio *bounce)
 	return 0;
 }
 
-/* Zeroes, for a folio that will be found at @addr. */
-static __always_inline void uffd_clear_folio(struct folio *folio,
+/* Zeroes, for a folio of @nr pages that will be found at @addr. */
+static __always_inline void uffd_clear_folio(struct folio *folio, long nr,
 					     unsigned long addr)
 {
-	long i = 0, nr = folio_nr_pages(folio);
+	long i = 0;
 
 	do {
 		clear_user_highpage(folio_page(folio, i), addr + i * PAGE_SIZE);
@@ -175,10 +175,11 @@ int userfaultfd_fill_folio(struct uffd_request *req, struct folio *folio,
 {
 	struct uffd_resolve *resolve = &req->resolve;
 	struct uffd_source *source = resolve->source;
+	const long nr = folio_nr_pages(folio);
 
 	/* A fault may be resolved by more than its page, a fill must not. */
-	if (WARN_ON_ONCE(!resolve->fault && index - resolve->index +
-			 folio_nr_pages(folio) > resolve->nr_pages))
+	if (WARN_ON_ONCE(!resolve->fault &&
+			 index - resolve->index + nr > resolve->nr_pages))
 		return -EINVAL;
 
 	if (source->from_user) {
@@ -188,7 +189,7 @@ int userfaultfd_fill_folio(struct uffd_request *req, struct folio *folio,
 			return err;
 		flush_dcache_folio(folio);
 	} else {
-		uffd_clear_folio(folio, uffd_address(req->vma, index));
+		uffd_clear_folio(folio, nr, uffd_address(req->vma, index));
 	}
 
 	/* The barrier in here puts the content before the entry that maps it. */
