@@ -178,6 +178,17 @@ def known_fault(kernel, reader, text, status):
     return f"of the unmodified kernel that {UNREGISTER_FIX} fixes"
 
 
+def known_hang(machine, why, text):
+    """Whether a machine that runs guests hung as the emulated one does now and then.
+
+    machine are the options that it was booted with, why what lab/boot said.
+    Only if nothing else was wrong: neither a failed test nor a word of the kernel.
+    """
+    return "--kvm" in machine.split() and \
+        re.search(r"the machine hung: no verdict after \d+ s \(", why) and \
+        not re.search(r"(?m)^\s*not ok ", text)
+
+
 READERS = {"ktap": plain, "kunit": several, "unit-tests": unit_tests,
            "stress": stress, "table": table}
 COMPARISONS = {"same-tests": same_tests, "same-table": same_table}

@@ -123,9 +123,20 @@ SHOWN = [
 ]
 
 
+HUNG = "lab/boot: the machine hung: no verdict after 300 s"
+# (options of the machine, what lab/boot said, output, whether it runs again)
+HANGS = [
+    ("--kvm --smp 1", HUNG + " (kernel log: x)", "ok 1 a\n", True),
+    ("-", HUNG + " (kernel log: x)", "ok 1 a\n", False),
+    ("--kvm", HUNG + " (kernel log: x)", "ok 1 a\nnot ok 2 b\n", False),
+    ("--kvm", HUNG + "; BUG: soft lockup (kernel log: x)", "ok 1 a\n", False),
+    ("--kvm", "lab/boot: the kernel crashed: BUG: x (kernel log: x)", "", False),
+]
+
+
 def main():
     failed = 0
-    print(f"KTAP version 1\n1..{len(CASES) + len(SHOWN) + len(AGAIN)}")
+    print(f"KTAP version 1\n1..{len(CASES) + len(SHOWN) + len(AGAIN) + len(HANGS)}")
     for number, (name, texts, numbers) in enumerate(CASES, 1):
         read = {**readers.READERS, **readers.COMPARISONS}[name]
         results = ktap.Results()
@@ -151,6 +162,12 @@ def main():
         failed += not good
         print(f"{'' if good else 'not '}ok {number} "
               f"{'again' if again else 'not again'}: {kernel}, {status}")
+    for number, (machine, why, text, again) in enumerate(
+            HANGS, len(CASES) + len(SHOWN) + len(AGAIN) + 1):
+        good = again == bool(readers.known_hang(machine, why, text))
+        failed += not good
+        print(f"{'' if good else 'not '}ok {number} "
+              f"{'again' if again else 'not again'}: {machine}, {why[:60]}")
     return 1 if failed else 0
 
 
