@@ -70,6 +70,12 @@ lock_out() {
 	export LAB_LOCK=$fd
 }
 
+# compile_plugin FILE SOURCE : a plugin for QEMU, which lab/boot --plugin loads
+compile_plugin() {
+	"${CC:-gcc}" -std=gnu11 -O2 -Wall -Wextra -shared -fPIC \
+		-fvisibility=hidden -o "$1" "$2" || die "${2#"$top/"} does not compile"
+}
+
 # --- Preconditions ----------------------------------------------------------
 
 # need SET TOOL... : every TOOL must be there; the package set SET brings them.

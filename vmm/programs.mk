@@ -28,10 +28,10 @@ $(extra)/usr/bin/vmm: $(library) $(program) $(headers)
 	@strip -o $@ $(work)/vmm.tmp && rm $(work)/vmm.tmp
 
 $(extra)/vmm/initrd: $(top)/vmm/guest.c
-	@mkdir -p $(@D) $(work)/root
+	@mkdir -p $(@D) $(work)/guest
 	@echo '  CC      guest'
-	@$(CC) $(CFLAGS) -s -o $(work)/root/init $<
-	@cd $(work)/root && echo init | cpio --create --format=newc --owner=+0:+0 --quiet >$@.tmp
+	@$(CC) $(CFLAGS) -s -o $(work)/guest/init $<
+	@cd $(work)/guest && echo init | cpio --create --format=newc --owner=+0:+0 --quiet >$@.tmp
 	@mv $@.tmp $@
 
 $(extra)/vmm/bzImage: $(kernel)
