@@ -185,7 +185,7 @@ def known_hang(machine, why, text):
     Only if nothing else was wrong: neither a failed test nor a word of the kernel.
     """
     return "--kvm" in machine.split() and \
-        re.search(r"the machine hung: no verdict after \d+ s \(", why) and \
+        re.search(r"the machine hung: no word for \d+ s \(", why) and \
         not re.search(r"(?m)^\s*not ok ", text)
 
 

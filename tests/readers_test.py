@@ -123,7 +123,7 @@ SHOWN = [
 ]
 
 
-HUNG = "lab/boot: the machine hung: no verdict after 300 s"
+HUNG = "lab/boot: the machine hung: no word for 300 s"
 # (options of the machine, what lab/boot said, output, whether it runs again)
 HANGS = [
     ("--kvm --smp 1", HUNG + " (kernel log: x)", "ok 1 a\n", True),

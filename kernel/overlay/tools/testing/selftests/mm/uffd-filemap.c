@@ -112,7 +112,7 @@ TEST_F(filemap, charged_to_the_owner)
 {
 	struct lab *l = &self->l;
 	int ready[2], go[2], uffd, fd, pidfd, status;
-	char group[LAB_CGROUP_LEN + 8], *src;
+	char group[LAB_CGROUP_LEN], *src;
 	long before;
 	pid_t pid;
 
@@ -135,20 +135,17 @@ TEST_F(filemap, charged_to_the_owner)
 	uffd = syscall(__NR_pidfd_getfd, pidfd, fd, 0);
 	ASSERT_LE(0, uffd);
 
-	strcat(group, "/memory.stat");
-	before = lab_number(group, "file ");
+	before = lab_cgroup_number(group, "memory.stat", "file ");
+	EXPECT_LE(0, before);
 	EXPECT_EQ(0, lab_copy(uffd, l->m.area, src, l->m.len, 0, NULL));
-	/* Exact once the statistics of all processors were added up. */
-	lab_sleep_ms(2500);
-	EXPECT_EQ((long)(CHARGED * LAB_PAGE),
-		  lab_number(group, "file ") - before);
+	EXPECT_EQ(before + (long)(CHARGED * LAB_PAGE),
+		  lab_cgroup_number(group, "memory.stat", "file "));
 
 	ASSERT_EQ(1, write(go[1], "", 1));
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(1, WEXITSTATUS(status));
 	close(uffd);
 	close(pidfd);
-	*strrchr(group, '/') = '\0';
 	lab_mem_drop(&l->m);
 	EXPECT_EQ(0, rmdir(group));
 	ASSERT_EQ(0, lab_mem_make(&l->m, variant->type, PAGES));

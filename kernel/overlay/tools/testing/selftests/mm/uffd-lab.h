@@ -850,6 +850,22 @@ static inline void lab_cgroup_leave(char *dir)
 }
 
 /*
+ * A number of the control group @dir, or -1. Statistics of memory are added up
+ * over the processors now and then; to read cpu.stat does it at once, for all.
+ */
+static inline long lab_cgroup_number(const char *dir, const char *file,
+				     const char *key)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/cpu.stat", dir);
+	if (lab_number(path, "usage_usec ") < 0)
+		return -1;
+	snprintf(path, sizeof(path), "%s/%s", dir, file);
+	return lab_number(path, key);
+}
+
+/*
  * The pool of huge pages of one size, in pages, and what the control group of
  * this process is charged from it, in bytes. Without a group, -1.
  */

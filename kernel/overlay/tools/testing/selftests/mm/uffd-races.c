@@ -499,7 +499,8 @@ static bool usage(struct usage *u)
 	u->anon = lab_number("/proc/vmstat", "nr_anon_pages ");
 	u->shmem = lab_number("/proc/vmstat", "nr_shmem ");
 	u->charged = (lab_number(CGROUP "/memory.current", "") -
-		      lab_number(CGROUP "/memory.stat", "kernel ")) / (long)PAGE;
+		      lab_cgroup_number(CGROUP, "memory.stat", "kernel ")) /
+		     (long)PAGE;
 	return true;
 }
 

@@ -170,45 +170,29 @@ CHARGE_VARIANT(memfd_private, "memory.stat", "anon ");
 CHARGE_VARIANT(hugetlb_shared, "hugetlb.2MB.current", "");
 CHARGE_VARIANT(hugetlb_private, "hugetlb.2MB.current", "");
 
-/* The kernel adds up small changes every two seconds only. */
-static bool settles(const char *path, const char *key, long want)
-{
-	__u64 end = lab_now_ms() + LAB_DEADLINE_MS;
-
-	while (lab_number(path, key) != want) {
-		if (lab_now_ms() > end)
-			return false;
-		lab_sleep_ms(10);
-	}
-	return true;
-}
-
-TEST_F_TIMEOUT(memcg, charged_once, 90)
+TEST_F(memcg, charged_once)
 {
 	struct lab *l = &self->l;
 	unsigned long i, n = lab_scale(2000);
-	char path[96];
 
-	snprintf(path, sizeof(path), "%s/%s", self->dir, variant->file);
+#define CHARGED() lab_cgroup_number(self->dir, variant->file, variant->key)
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
 				  NULL));
 	/* Twice: the first reading needs memory of this process itself. */
-	for (i = 0; i < 2; i++) {
-		lab_sleep_ms(2100);
-		self->before = lab_number(path, variant->key);
-	}
+	for (i = 0; i < 2; i++)
+		self->before = CHARGED();
 	ASSERT_LE(0, self->before);
 	ASSERT_EQ(0, lab_copy(l->uffd, l->m.area, l->src, l->m.len, 0, NULL));
-	EXPECT_TRUE(settles(path, variant->key, self->before + l->m.len));
-	/* So many that a charge that is kept would be added up at once */
+	EXPECT_EQ(self->before + (long)l->m.len, CHARGED());
 	for (i = 0; i < n; i++) {
 		ASSERT_EQ(-EEXIST, lab_copy(l->uffd, page_at(l, i % PAGES),
 					    l->src, l->m.page, 0, NULL));
 	}
-	EXPECT_TRUE(settles(path, variant->key, self->before + l->m.len));
+	EXPECT_EQ(self->before + (long)l->m.len, CHARGED());
 	ASSERT_EQ(0, madvise(l->m.area, l->m.len, lab_is_shared(&l->m) ?
 			     MADV_REMOVE : MADV_DONTNEED));
-	EXPECT_TRUE(settles(path, variant->key, self->before));
+	EXPECT_EQ(self->before, CHARGED());
+#undef CHARGED
 }
 
 /*
