@@ -70,6 +70,7 @@
 #define PAGE		KIB(4)
 #define HUGE		MIB(2)
 #define AROUND		KIB(64)		/* what one fault maps around itself */
+#define RUN		KIB(16)		/* of which three pages belong to a run */
 #define AREA_MAX	MIB(16)
 #define ANCHOR		MIB(512)	/* from the beginning of an area */
 
@@ -119,6 +120,7 @@ static char *source;
 static int file = -1;
 static int uffd = -1;
 static int vm = -1;		/* GUEST_MEMFD: whose memory it is */
+static bool fill_many;		/* the kernel has UFFDIO_FILL */
 
 static void __attribute__((noreturn, format(printf, 1, 2)))
 die(const char *fmt, ...)
@@ -399,6 +401,7 @@ static void open_uffd(void)
 	uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
 	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api))
 		die("cannot open a userfaultfd");
+	fill_many = api.features & UFFD_FEATURE_FILL;
 }
 
 static void uffd_register(char *at, size_t len)
@@ -462,6 +465,38 @@ static void uffd_continue(char *at, size_t len)
 
 	if (ioctl(uffd, UFFDIO_CONTINUE, &arg) || arg.mapped != (__s64)len)
 		die("UFFDIO_CONTINUE");
+}
+
+/* Three pages of each RUN: in as few calls as the kernel needs for it */
+static struct uffdio_fill_range runs[AREA_MAX / RUN];
+
+static void make_runs(void)
+{
+	size_t i;
+
+	for (i = 0; i < now->size / RUN; i++)
+		runs[i] = (struct uffdio_fill_range) {
+			.start = (unsigned long)(AREA_AT + i * RUN),
+			.len = 3 * PAGE,
+		};
+}
+
+static void uffd_continue_runs(char *at, size_t len)
+{
+	struct uffdio_fill arg = {
+		.ranges = (unsigned long)runs, .count = len / RUN,
+		.what = _UFFDIO_CONTINUE,
+	};
+	size_t i;
+
+	if (fill_many) {
+		if (ioctl(uffd, UFFDIO_FILL, &arg) || arg.done != arg.count ||
+		    runs[arg.count - 1].filled != 3 * PAGE)
+			die("UFFDIO_FILL");
+		return;
+	}
+	for (i = 0; i < len / RUN; i++)
+		uffd_continue(at + i * RUN, 3 * PAGE);
 }
 
 static void uffd_poison(char *at, size_t len)
@@ -739,6 +774,8 @@ static uint64_t sample(void)
 #define PLAIN(n, m)	.name = n, .class = "ordinary", .memory = m
 /* Memory that joined: only the patched kernel serves it */
 #define JOINED(n, m)	.name = n, .class = "joined", .memory = m
+/* Shown for what it depends on */
+#define LENGTH(n, m)	.name = n, .class = "length", .memory = m
 /* What work costs that is not the kernel's */
 #define REFERENCE(n, m)	.name = n, .class = "reference", .memory = m
 
@@ -753,6 +790,17 @@ static uint64_t sample(void)
 #define SHORT_RANGE	.size = MIB(1), .per = PAGE
 #define ONE_HUGE	.size = HUGE, .step = HUGE
 #define CALLS(n)	.size = MIB(16), .repeat = n
+
+/* The same pages, by so many at once */
+#define AT_ONCE(n, name, memory, ...)					\
+	{ LENGTH(name ", " #n " at once", memory), .size = HUGE,	\
+	  .step = (n) * PAGE, .per = PAGE, __VA_ARGS__ }
+#define BY_LENGTH(...)							\
+	AT_ONCE(1, __VA_ARGS__), AT_ONCE(2, __VA_ARGS__),		\
+	AT_ONCE(4, __VA_ARGS__), AT_ONCE(8, __VA_ARGS__),		\
+	AT_ONCE(16, __VA_ARGS__), AT_ONCE(32, __VA_ARGS__),		\
+	AT_ONCE(64, __VA_ARGS__), AT_ONCE(128, __VA_ARGS__),		\
+	AT_ONCE(256, __VA_ARGS__), AT_ONCE(512, __VA_ARGS__)
 
 static const struct workload workloads[] = {
 	{ REFERENCE("copy of 4 KiB, rep movsb", ANON), TOUCHES,
@@ -769,12 +817,15 @@ static const struct workload workloads[] = {
 	  .action = uffd_continue },
 	{ OP("CONTINUE shmem, page by page", SHMEM), PAGES, .modes = MINOR,
 	  .prepare = fill_file, .action = uffd_continue },
-	{ OP("CONTINUE shmem in huge folios, range", SHMEM_HUGE), RANGE,
+	{ OP("CONTINUE shmem in huge folios, range", SHMEM_HUGE), HUGE_RANGE,
 	  .modes = MINOR, .prepare = fill_file, .action = uffd_continue },
 	{ OP("CONTINUE shmem private, range", SHMEM_PRIVATE), RANGE,
 	  .modes = MINOR, .prepare = fill_file, .action = uffd_continue },
 	{ OP("CONTINUE shmem private, page by page", SHMEM_PRIVATE), PAGES,
 	  .modes = MINOR, .prepare = fill_file, .action = uffd_continue },
+	{ OP("CONTINUE shmem, runs of three pages", SHMEM),
+	  .size = MIB(16), .per = RUN, .modes = MINOR, .prepare = fill_file,
+	  .arm = make_runs, .action = uffd_continue_runs },
 	{ OP("CONTINUE hugetlb, range", HUGETLB), HUGE_RANGE, .modes = MINOR,
 	  .prepare = fill_file, .action = uffd_continue },
 	{ OP("CONTINUE hugetlb, page by page", HUGETLB), HUGE_PAGES,
@@ -786,12 +837,16 @@ static const struct workload workloads[] = {
 	  .modes = MISSING, .action = uffd_copy },
 	{ OP("COPY anon write-protected, range", ANON), RANGE, .work = COPY,
 	  .modes = MISSING | WP, .action = uffd_copy_wp },
+	{ OP("COPY anon in huge pages, range", ANON_HUGE), HUGE_RANGE,
+	  .work = COPY, .modes = MISSING, .action = uffd_copy },
 	{ OP("COPY shmem, range", SHMEM), RANGE, .work = COPY,
 	  .modes = MISSING, .action = uffd_copy },
 	{ OP("COPY shmem, page by page", SHMEM), PAGES, .work = COPY,
 	  .modes = MISSING, .action = uffd_copy },
 	{ OP("COPY shmem write-protected, range", SHMEM), RANGE, .work = COPY,
 	  .modes = MISSING | WP, .action = uffd_copy_wp },
+	{ OP("COPY shmem in huge pages, range", SHMEM_HUGE), HUGE_RANGE,
+	  .work = COPY, .modes = MISSING, .action = uffd_copy },
 	{ OP("COPY shmem private, range", SHMEM_PRIVATE), RANGE, .work = COPY,
 	  .modes = MISSING, .action = uffd_copy },
 	{ OP("COPY hugetlb, range", HUGETLB), HUGE_RANGE, .work = COPY,
@@ -887,6 +942,13 @@ static const struct workload workloads[] = {
 	  .modes = WP, .prepare = fill_area, .arm = protect_area,
 	  .action = touch_write, .handler = uffd_unprotect,
 	  .flags = UFFD_PAGEFAULT_FLAG_WP },
+
+	BY_LENGTH("CONTINUE shmem", SHMEM, .modes = MINOR,
+		  .prepare = fill_file, .action = uffd_continue),
+	BY_LENGTH("COPY anon", ANON, .work = COPY, .modes = MISSING,
+		  .action = uffd_copy),
+	BY_LENGTH("COPY shmem", SHMEM, .work = COPY, .modes = MISSING,
+		  .action = uffd_copy),
 
 	/* Registered memory whose faults the kernel solves by itself */
 	{ OP("armed WP: write to a hole, anon", ANON), TOUCHES, .work = CLEAR,
@@ -1001,6 +1063,8 @@ static const char *unit_of(const struct workload *w)
 	switch (w->per ?: w->step) {
 	case PAGE:
 		return "4 KiB page";
+	case RUN:
+		return "run of 3 pages";
 	case AROUND:
 		return "fault, 16 pages";
 	case HUGE:

@@ -187,16 +187,17 @@ static int uffd_charge_and_add(struct uffd_request *req, struct folio *folio,
  *
  * Context: from the handler of @req only, which excludes hole punching, if the
  * file knows it, usually by filemap_invalidate_lock_shared(). May sleep.
- * Return: 0; -EEXIST if something stands at @index; -EFAULT if that is past the
- * end of the file; -ENOMEM. On an error the folio is as it was.
+ * Return: 0; -EEXIST if something stands at @index; -EFAULT if the file ends
+ * before the folio does; -ENOMEM. On an error the folio is as it was.
  */
 int userfaultfd_add_folio(struct uffd_request *req, struct folio *folio,
 			  pgoff_t index)
 {
 	struct inode *inode = req->resolve.inode;
+	const pgoff_t end = index + folio_nr_pages(folio);
 	int err;
 
-	if (index >= uffd_end_of_file(inode))
+	if (end > uffd_end_of_file(inode))
 		return -EFAULT;
 	err = uffd_charge_and_add(req, folio, index);
 	if (err)
@@ -206,7 +207,7 @@ int userfaultfd_add_folio(struct uffd_request *req, struct folio *folio,
 	 * Truncation sets the size before it looks for folios: it has found
 	 * this one, and waits for its lock, or has set the size by now.
 	 */
-	if (unlikely(index >= uffd_end_of_file(inode))) {
+	if (unlikely(end > uffd_end_of_file(inode))) {
 		userfaultfd_remove_folio(folio);
 		folio_unlock(folio);
 		return -EFAULT;

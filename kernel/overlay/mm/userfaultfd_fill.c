@@ -22,6 +22,7 @@
 #include <linux/sched/signal.h>
 #include <linux/swapops.h>
 #include <linux/uaccess.h>
+#include <asm/pgalloc.h>
 #include <asm/tlbflush.h>
 
 #include "internal.h"
@@ -32,7 +33,7 @@
  * @ctx: the userfaultfd.
  * @flags: what is done: an MFILL_ATOMIC_ mode and its options.
  * @start: first address of the range.
- * @end: address behind the range.
+ * @end: address behind the range, or behind the part of it that comes first.
  * @addr: next address to fill; all before it is done.
  * @source: the content from @addr on, with MFILL_ATOMIC_COPY and _ZEROPAGE.
  * @spare: a folio to read the source into without locks, or NULL.
@@ -44,6 +45,8 @@
  *	that no other file can be taken for it afterwards.
  * @pgoff: @start's page offset when the mapping was first locked.
  * @vm_flags: the mapping's UFFD_FILL_VM_FLAGS at that time.
+ * @fetched: where the source was last read or touched without locks, if it was.
+ * @skipped: counts the bytes that were there already; NULL if that is an error.
  */
 struct uffd_fill {
 	struct userfaultfd_ctx *ctx;
@@ -60,7 +63,15 @@ struct uffd_fill {
 	struct file *file;
 	pgoff_t pgoff;
 	vm_flags_t vm_flags;
+	unsigned long fetched;
+	unsigned long *skipped;
 };
+
+/*
+ * What is mapped under one page table lock lies in a block of this size: so many
+ * pages at most, and all of one page table.
+ */
+#define UFFD_FILL_RUN		(64UL << PAGE_SHIFT)
 
 /* What must be the same after the locks were dropped and taken again. */
 #define UFFD_FILL_VM_FLAGS	(__VM_UFFD_FLAGS | VM_SHARED)
@@ -70,20 +81,21 @@ struct uffd_fill {
  */
 
 /*
- * Copy a page from user space; with @fault off only if it is in memory: with
- * the locks of the destination held a fault on the source could deadlock. Two
- * processes that fill from each other's memory would each wait for the other's
- * mmap_lock behind a writer.
+ * Copy @len bytes from user space to @offset of a folio; with @fault off only
+ * what is in memory: with the locks of the destination held a fault on the source
+ * could deadlock. Two processes that fill from each other's memory would each
+ * wait for the other's mmap_lock behind a writer.
  */
-static __always_inline int uffd_read_page(struct page *page,
-					  const void __user *from, bool fault)
+static __always_inline int uffd_read(struct folio *folio, size_t offset,
+				     const void __user *from, size_t len,
+				     bool fault)
 {
 	unsigned long left;
-	void *kaddr = kmap_local_page(page);
+	void *kaddr = kmap_local_folio(folio, offset);
 
 	if (!fault)
 		pagefault_disable();
-	left = copy_from_user(kaddr, from, PAGE_SIZE);
+	left = copy_from_user(kaddr, from, len);
 	if (!fault)
 		pagefault_enable();
 
@@ -115,23 +127,27 @@ static __always_inline void uffd_clear_folio(struct folio *folio, long nr,
 	} while (unlikely(++i < nr));
 }
 
+/* How much is read at once: as long as the processor may be kept. */
+#define UFFD_READ_MAX	(IS_ENABLED(CONFIG_HIGHMEM) ? PAGE_SIZE : SZ_64K)
+
 /* The content of a large folio, or of one whose front was read before. */
 static noinline int uffd_copy_pages(struct uffd_source *source,
 				    struct folio *folio, pgoff_t offset)
 {
 	const char __user *from = source->from + (offset << PAGE_SHIFT);
-	long i = 0, nr = folio_nr_pages(folio);
+	const size_t size = folio_size(folio);
+	size_t len, done = 0;
 
 	if (source->bounce && !offset) {
 		int err = uffd_copy_bounce(folio, source->bounce);
 
 		if (err)
 			return err;
-		i = folio_nr_pages(source->bounce);
+		done = folio_size(source->bounce);
 	}
-	for (; i < nr; i++) {
-		if (uffd_read_page(folio_page(folio, i),
-				   from + (i << PAGE_SHIFT), false)) {
+	for (; done < size; done += len) {
+		len = min(size - done, UFFD_READ_MAX);
+		if (uffd_read(folio, done, from + done, len, false)) {
 			source->not_resident = true;
 			return -EFAULT;
 		}
@@ -147,9 +163,8 @@ static __always_inline int uffd_copy_folio(struct uffd_source *source,
 	if (unlikely(folio_test_large(folio) || source->bounce))
 		return uffd_copy_pages(source, folio, offset);
 
-	if (likely(!uffd_read_page(&folio->page,
-				   source->from + (offset << PAGE_SHIFT),
-				   false)))
+	if (likely(!uffd_read(folio, 0, source->from + (offset << PAGE_SHIFT),
+			      PAGE_SIZE, false)))
 		return 0;
 	source->not_resident = true;
 	return -EFAULT;
@@ -207,17 +222,25 @@ static int uffd_fill_bounce(struct uffd_fill *fill)
 
 	if (!fill->spare)
 		return -ENOMEM;
-	source->not_resident = false;
 	source->bounce = fill->spare;
 
 	nr = folio_nr_pages(fill->spare);
 	for (i = 0; i < nr && !err; i++) {
-		err = uffd_read_page(folio_page(fill->spare, i),
-				     source->from + (i << PAGE_SHIFT), true);
+		err = uffd_read(fill->spare, i << PAGE_SHIFT,
+				source->from + (i << PAGE_SHIFT), PAGE_SIZE, true);
 		cond_resched();
 	}
 	flush_dcache_folio(fill->spare);
 	return err;
+}
+
+/* Are there entries for this fill that need no folio, and no file to know of? */
+static __always_inline bool uffd_fill_special(const struct uffd_fill *fill)
+{
+	return uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_POISON) ||
+	       (uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_ZEROPAGE) &&
+		fill->handler == uffd_anon_request &&
+		!mm_forbids_zeropage(fill->vma->vm_mm));
 }
 
 /*
@@ -240,28 +263,6 @@ static __always_inline pmd_t *uffd_walk(struct mm_struct *mm, unsigned long addr
 		}
 	}
 	return mm_alloc_pmd(mm, addr);
-}
-
-/*
- * The page table of @addr, or an errno if pages cannot be mapped there. A walk
- * is good for all of a page table: @pmdp is NULL at its first address.
- */
-static __always_inline int uffd_fill_pmd(struct mm_struct *mm,
-					 unsigned long addr, pmd_t **pmdp)
-{
-	pmd_t pmdval;
-
-	if (!*pmdp) {
-		*pmdp = uffd_walk(mm, addr);
-		if (unlikely(!*pmdp))
-			return -ENOMEM;
-	}
-
-	pmdval = pmdp_get_lockless(*pmdp);
-	if (unlikely(pmd_none(pmdval)))
-		return __pte_alloc(mm, *pmdp) ? -ENOMEM : 0;
-	/* A huge entry is in the way: what it maps is there. */
-	return unlikely(pmd_leaf(pmdval)) ? -EEXIST : 0;
 }
 
 /* Why there is no page table to lock, though there was one just now. */
@@ -327,7 +328,7 @@ protect:
  * How many of @nr entries from @pte on are not in use. A marker is not: the
  * page that it stood for was not there, and now is.
  */
-static long uffd_free_entries(pte_t *pte, long nr)
+static __always_inline long uffd_free_entries(pte_t *pte, long nr)
 {
 	long n = 0;
 
@@ -342,8 +343,9 @@ static pte_t uffd_next_entry(pte_t entry, struct page *before, struct page *page
 	return pte_advance_pfn(entry, page_to_pfn(page) - page_to_pfn(before));
 }
 
-/* Map @nr new anonymous folios of one page each. */
-static unsigned int uffd_map_anon(struct uffd_fill *fill, pte_t *pte,
+/* Map @nr new anonymous folios of one page each, which nobody knows: no locks. */
+static __always_inline
+unsigned int uffd_map_anon(struct uffd_fill *fill, pte_t *pte,
 				  struct folio **folios, long nr)
 {
 	struct vm_area_struct *vma = fill->vma;
@@ -367,17 +369,17 @@ static unsigned int uffd_map_anon(struct uffd_fill *fill, pte_t *pte,
 }
 
 /*
- * Map @nr pages of a file from @index on. Each takes a reference, but the
- * first of a folio, which gets the one that came with the folio.
+ * Map @nr pages of a file from @index on, and unlock their folios. Each takes a
+ * reference, but the first of a folio, which gets the one that came with it.
  */
-static unsigned int uffd_map_file(struct uffd_fill *fill, pte_t *pte,
+static __always_inline
+unsigned int uffd_map_file(struct uffd_fill *fill, pte_t *pte,
 				  struct folio **folios, pgoff_t index, long nr)
 {
 	struct vm_area_struct *vma = fill->vma;
 	struct page *page = folio_file_page(folios[0], index);
 	pte_t entry = uffd_page_entry(fill, page, true);
 	const pgoff_t end = index + nr;
-	long swapbacked = 0;	/* how many count as shared memory */
 	unsigned int i = 0;
 
 	for (;;) {
@@ -387,9 +389,8 @@ static unsigned int uffd_map_file(struct uffd_fill *fill, pte_t *pte,
 		if (n > 1)
 			folio_ref_add(folio, n - 1);
 		folio_add_file_rmap_ptes(folio, page, n, vma);
-		if (folio_test_swapbacked(folio))
-			swapbacked += n;
 		set_ptes(vma->vm_mm, uffd_address(vma, index), pte, entry, n);
+		folio_unlock(folio);
 
 		index += n;
 		if (index == end)
@@ -398,10 +399,8 @@ static unsigned int uffd_map_file(struct uffd_fill *fill, pte_t *pte,
 		page = folio_page(folios[i], 0);
 		pte += n;
 	}
-	if (swapbacked)
-		add_mm_counter(vma->vm_mm, MM_SHMEMPAGES, swapbacked);
-	if (swapbacked != nr)
-		add_mm_counter(vma->vm_mm, MM_FILEPAGES, nr - swapbacked);
+	/* A file's pages are all of one kind. */
+	add_mm_counter(vma->vm_mm, mm_counter_file(folios[0]), nr);
 	return i;
 }
 
@@ -411,8 +410,8 @@ static unsigned int uffd_map_file(struct uffd_fill *fill, pte_t *pte,
  *
  * Return: how many folios were mapped, the last one maybe in part; or an errno.
  */
-static int uffd_map_folios(struct uffd_fill *fill, pmd_t *pmd,
-			   struct uffd_resolve *resolve)
+static __always_inline int uffd_map_folios(struct uffd_fill *fill, pmd_t *pmd,
+					   struct uffd_resolve *resolve)
 {
 	struct folio **folios = resolve->folios.folios;
 	struct vm_area_struct *vma = fill->vma;
@@ -447,10 +446,13 @@ unlock:
 
 static pte_t uffd_special_entry(const struct uffd_fill *fill, unsigned long addr)
 {
+	pte_t entry;
+
 	if (uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_POISON))
 		return make_pte_marker(PTE_MARKER_POISONED);
-	return pte_mkspecial(pfn_pte(my_zero_pfn(addr),
-				     fill->vma->vm_page_prot));
+	entry = pte_mkspecial(pfn_pte(my_zero_pfn(addr),
+				      fill->vma->vm_page_prot));
+	return fill->flags & MFILL_ATOMIC_WP ? pte_mkuffd_wp(entry) : entry;
 }
 
 /*
@@ -459,7 +461,7 @@ static pte_t uffd_special_entry(const struct uffd_fill *fill, unsigned long addr
  *
  * Return: 0 if at least one was written; or an errno.
  */
-static int uffd_fill_special(struct uffd_fill *fill, pmd_t *pmd, long nr)
+static int uffd_map_special(struct uffd_fill *fill, pmd_t *pmd, long nr)
 {
 	struct vm_area_struct *vma = fill->vma;
 	unsigned long addr = fill->addr;
@@ -522,8 +524,10 @@ static void uffd_fill_give_back(struct uffd_fill *fill,
 	for (i = first; i < folio_batch_count(folios); i++) {
 		if (uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_CONTINUE))
 			uffd_release(folios->folios[i]);
-		else
+		else if (fill->handler != uffd_anon_request)
 			uffd_undo(fill->handler, fill->vma, folios->folios[i]);
+		else
+			folio_put(folios->folios[i]);
 	}
 }
 
@@ -538,19 +542,17 @@ static __always_inline int uffd_fill_folios(struct uffd_fill *fill, pmd_t *pmd,
 {
 	struct uffd_request req __uninitialized;
 	struct folio_batch *folios = &req.resolve.folios;
-	int err, i, mapped;
+	int err;
 
 	err = uffd_fill_resolve(fill, &req, nr, false);
 	if (unlikely(err))
 		return err;
 
-	mapped = uffd_map_folios(fill, pmd, &req.resolve);
-	for (i = 0; i < mapped; i++)
-		folio_unlock(folios->folios[i]);
+	err = uffd_map_folios(fill, pmd, &req.resolve);
 	/* Behind an obstacle nothing is mapped. */
-	if (unlikely(i < folio_batch_count(folios)))
-		uffd_fill_give_back(fill, folios, i);
-	return min(mapped, 0);
+	if (unlikely(err < (int)folio_batch_count(folios)))
+		uffd_fill_give_back(fill, folios, max(err, 0));
+	return min(err, 0);
 }
 
 /* Fill the page of a huge entry, whose locks are held. */
@@ -622,31 +624,165 @@ static noinline int uffd_fill_walk_huge(struct uffd_fill *fill)
 	return err;
 }
 
-/* Is there a zero page for this mapping, that no file has to know of? */
-static bool uffd_fill_zero_page(const struct uffd_fill *fill)
+/*
+ * Can all of a page table's range be mapped by one entry? Write protection is for
+ * each page, and a private mapping will copy a file's pages one at a time.
+ */
+static bool uffd_fill_may_map_whole(const struct uffd_fill *fill)
 {
-	return uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_ZEROPAGE) &&
-	       fill->handler == uffd_anon_request &&
-	       !mm_forbids_zeropage(fill->vma->vm_mm);
+	struct vm_area_struct *vma = fill->vma;
+
+	if (!IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) ||
+	    fill->end - fill->addr < PMD_SIZE || (fill->addr & ~PMD_MASK) ||
+	    (fill->flags & MFILL_ATOMIC_WP) || uffd_fill_special(fill))
+		return false;
+	if (fill->handler == uffd_anon_request)
+		return vma_is_anonymous(vma) && uffd_thp_allowed(vma);
+	return vma->vm_flags & VM_SHARED;
 }
 
-/* Fill from fill->addr on, as far as one answer or page table goes. */
-static __always_inline int uffd_fill_next(struct uffd_fill *fill, bool special,
-					  pmd_t **pmdp)
+/*
+ * Map the huge page at the front of an answer by one entry, if it is one.
+ * @table is a page table, which may be needed for that, or NULL.
+ */
+static bool uffd_map_whole(struct uffd_fill *fill, pmd_t *pmd,
+			   struct uffd_resolve *resolve, pgtable_t *table)
 {
-	long nr;
+	struct folio *folio = resolve->folios.folios[0];
+	struct vm_area_struct *vma = fill->vma;
+	const long nr = PMD_SIZE >> PAGE_SHIFT;
+	const bool in_file = folio->mapping;
+	pte_t entry;
+
+	if (folio_nr_pages(folio) != nr ||
+	    (in_file && folio->index != resolve->index) ||
+	    uffd_pages_in_file(vma, resolve->index, nr) != nr)
+		return false;
+
+	entry = uffd_page_entry(fill, &folio->page, in_file);
+	/* What COPY made is not a copy of something, for reclaim. */
+	if (in_file && pte_dirty(entry) && !pte_write(entry))
+		folio_mark_dirty(folio);
+	if (!uffd_thp_map(vma, fill->addr, pmd, folio, table, pte_write(entry)))
+		return false;
+	if (in_file)
+		folio_unlock(folio);
+	uffd_fill_advance(fill, fill->addr + PMD_SIZE);
+	return true;
+}
+
+/* CONTINUE: map what is found, if it is a huge page. */
+static int uffd_fill_whole_found(struct uffd_fill *fill, pmd_t *pmd)
+{
+	struct uffd_request req __uninitialized;
+	pgtable_t table = NULL;
 	int err;
 
-	err = uffd_fill_pmd(fill->vma->vm_mm, fill->addr, pmdp);
-	if (unlikely(err))
-		return err;
-
-	nr = (pmd_addr_end(fill->addr, fill->end) - fill->addr) >> PAGE_SHIFT;
-	return special ? uffd_fill_special(fill, *pmdp, nr) :
-			 uffd_fill_folios(fill, *pmdp, nr);
+	if (arch_needs_pgtable_deposit()) {
+		table = pte_alloc_one(fill->vma->vm_mm);
+		if (!table)
+			return -ENOMEM;
+	}
+	/* One page is enough to find the huge page that it is a part of. */
+	err = uffd_fill_resolve(fill, &req, 1, false);
+	if (!err) {
+		err = uffd_map_whole(fill, pmd, &req.resolve, &table);
+		if (!err)
+			uffd_fill_give_back(fill, &req.resolve.folios, 0);
+	}
+	if (table)
+		pte_free(fill->vma->vm_mm, table);
+	return err;
 }
 
-/* Fill from fill->addr to the end, as far as it goes. */
+/*
+ * COPY, ZEROPAGE: let a huge page be made. Whatever is handed out instead is
+ * mapped as well.
+ */
+static int uffd_fill_whole_new(struct uffd_fill *fill, pmd_t *pmd)
+{
+	struct mm_struct *mm = fill->vma->vm_mm;
+	struct uffd_request req __uninitialized;
+	struct folio_batch *folios = &req.resolve.folios;
+	pgtable_t table;
+	int err;
+
+	table = pte_alloc_one(mm);
+	if (!table)
+		return -ENOMEM;
+
+	fill->source.whole = true;
+	err = uffd_fill_resolve(fill, &req, PMD_SIZE >> PAGE_SHIFT, false);
+	if (err)
+		goto free;
+	fill->source.whole = false;
+
+	err = uffd_map_whole(fill, pmd, &req.resolve, &table);
+	if (!err) {
+		pmd_install(mm, pmd, &table);
+		/* New anonymous memory is mapped whole, or not at all. */
+		if (folios->folios[0]->mapping || !folio_test_large(folios->folios[0]))
+			err = uffd_map_folios(fill, pmd, &req.resolve);
+	}
+	uffd_fill_give_back(fill, folios, max(err, 0));
+free:
+	if (table)
+		pte_free(mm, table);
+	return err;
+}
+
+/*
+ * Where there is no page table: map a huge page, or make one.
+ *
+ * Return: above 0 if something was mapped; 0 if there is a page table now; or an
+ * errno.
+ */
+static noinline int uffd_fill_no_table(struct uffd_fill *fill, pmd_t *pmd)
+{
+	int ret = 0;
+
+	if (uffd_fill_may_map_whole(fill)) {
+		ret = uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_CONTINUE) ?
+		      uffd_fill_whole_found(fill, pmd) :
+		      uffd_fill_whole_new(fill, pmd);
+	}
+	if (!ret && pte_alloc(fill->vma->vm_mm, pmd))
+		return -ENOMEM;
+	return ret;
+}
+
+/* As pmd_addr_end(), for runs. */
+static __always_inline unsigned long uffd_run_end(unsigned long addr,
+						  unsigned long end)
+{
+	const unsigned long next = (addr + UFFD_FILL_RUN) & -UFFD_FILL_RUN;
+
+	BUILD_BUG_ON(UFFD_FILL_RUN > PMD_SIZE);
+	return next - 1 < end - 1 ? next : end;
+}
+
+/* Fill from fill->addr on, as far as one answer or run goes. */
+static __always_inline int uffd_fill_next(struct uffd_fill *fill, bool special,
+					  pmd_t *pmd)
+{
+	pmd_t pmdval = pmdp_get_lockless(pmd);
+	int ret = 0;
+	long nr;
+
+	if (unlikely(pmd_none(pmdval)))
+		ret = uffd_fill_no_table(fill, pmd);
+	else if (unlikely(pmd_trans_huge(pmdval)))
+		/* What a huge entry maps is there. */
+		ret = -EEXIST;
+	if (unlikely(ret))
+		return min(ret, 0);
+
+	nr = (uffd_run_end(fill->addr, fill->end) - fill->addr) >> PAGE_SHIFT;
+	return special ? uffd_map_special(fill, pmd, nr) :
+			 uffd_fill_folios(fill, pmd, nr);
+}
+
+/* Fill from fill->addr to fill->end, as far as it goes. */
 static __always_inline int uffd_fill_walk(struct uffd_fill *fill)
 {
 	pmd_t *pmd = NULL;
@@ -656,10 +792,14 @@ static __always_inline int uffd_fill_walk(struct uffd_fill *fill)
 	if (unlikely(fill->huge))
 		return uffd_fill_walk_huge(fill);
 
-	special = uffd_fill_zero_page(fill) ||
-		  uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_POISON);
+	special = uffd_fill_special(fill);
 	do {
-		err = uffd_fill_next(fill, special, &pmd);
+		/* A walk is good for all of a page table. */
+		if (!pmd)
+			pmd = uffd_walk(fill->vma->vm_mm, fill->addr);
+		if (unlikely(!pmd))
+			return -ENOMEM;
+		err = uffd_fill_next(fill, special, pmd);
 		if (unlikely(err) || fill->addr == fill->end)
 			return err;
 		if (!(fill->addr & ~PMD_MASK))
@@ -766,25 +906,55 @@ static bool uffd_fill_same(const struct uffd_fill *fill)
 	       (vma->vm_flags & UFFD_FILL_VM_FLAGS) == fill->vm_flags;
 }
 
+/* Give back what uffd_fill_reread() took. */
+static __always_inline void uffd_fill_put(struct uffd_fill *fill)
+{
+	if (likely(!((unsigned long)fill->spare | (unsigned long)fill->file)))
+		return;
+	if (fill->spare)
+		folio_put(fill->spare);
+	if (fill->file)
+		fput(fill->file);
+}
+
 /*
- * Drop the locks, read the source, and take the locks again. On an error they
+ * Get what is wanted next of the source into memory, without locks. A page or a
+ * huge entry's is read aside. For a huge page that may as well be small pages the
+ * source is only touched; if that did not help, it will be a page.
+ */
+static int uffd_fill_fetch(struct uffd_fill *fill, bool first)
+{
+	if (fill->source.whole && first)
+		return fault_in_readable(fill->source.from, PMD_SIZE) == PMD_SIZE ?
+		       -EFAULT : 0;
+
+	if (!fill->huge)
+		fill->end = fill->addr + PAGE_SIZE;
+	return uffd_fill_bounce(fill);
+}
+
+/*
+ * Drop the locks, get at the source, and take the locks again. On an error they
  * are not held.
  */
 static int uffd_fill_reread(struct uffd_fill *fill)
 {
 	struct vm_area_struct *vma = fill->vma;
+	const bool first = !fill->spare || fill->addr != fill->fetched;
 	int err;
 
 	if (!fill->file && vma->vm_file)
 		fill->file = get_file(vma->vm_file);
 	fill->pgoff = linear_page_index(vma, fill->start);
 	fill->vm_flags = vma->vm_flags & UFFD_FILL_VM_FLAGS;
+	fill->fetched = fill->addr;
 	if (!fill->spare)
 		fill->spare = fill->huge ? huge_entry_spare(vma, fill->addr) :
 					   folio_alloc(GFP_HIGHUSER, 0);
 	uffd_fill_unlock(fill);
 
-	err = uffd_fill_bounce(fill);
+	err = uffd_fill_fetch(fill, first);
+	fill->source.whole = false;
 	/* However often a type wants its source anew, it can be killed. */
 	if (!err && fatal_signal_pending(current))
 		err = -EINTR;
@@ -797,6 +967,69 @@ static int uffd_fill_reread(struct uffd_fill *fill)
 	return -EAGAIN;
 }
 
+/*
+ * How many bytes from fill->addr on are there already. At least a page, for which
+ * the walk was stopped: it may be a file's that nothing maps here.
+ */
+static unsigned long uffd_fill_present(const struct uffd_fill *fill)
+{
+	const unsigned long end = pmd_addr_end(fill->addr, fill->end);
+	const long nr = (end - fill->addr) >> PAGE_SHIFT;
+	const bool special = uffd_fill_special(fill);
+	spinlock_t *ptl;	/* of the page table */
+	pte_t *pte;
+	pmd_t *pmd;
+	long n = 0;
+
+	if (fill->huge)
+		return fill->size;
+	pmd = uffd_walk(fill->vma->vm_mm, fill->addr);
+	if (!pmd)
+		return PAGE_SIZE;
+	if (pmd_trans_huge(pmdp_get_lockless(pmd)))
+		return end - fill->addr;
+
+	pte = pte_offset_map_lock(fill->vma->vm_mm, pmd, fill->addr, &ptl);
+	if (!pte)
+		return PAGE_SIZE;
+	while (n < nr && !(special ? pte_none(ptep_get(pte + n)) :
+				     pte_none_mostly(ptep_get(pte + n))))
+		n++;
+	pte_unmap_unlock(pte, ptl);
+	return max(n, 1L) << PAGE_SHIFT;
+}
+
+/*
+ * After a walk that did not get to @end.
+ *
+ * Return: 0 to walk on, above 0 if there is nothing left to do, or an errno.
+ */
+static noinline int uffd_fill_again(struct uffd_fill *fill, unsigned long end,
+				    int err)
+{
+	/* A page table came or went meanwhile. */
+	if (err == -EAGAIN)
+		return uffd_fill_rest();
+	if (err == -EFAULT && fill->source.not_resident)
+		return uffd_fill_reread(fill);
+	if (err == -EEXIST && fill->skipped) {
+		unsigned long len = uffd_fill_present(fill);
+
+		*fill->skipped += len;
+		uffd_fill_advance(fill, fill->addr + len);
+		if (fill->addr < fill->end)
+			return uffd_fill_rest();
+		err = 0;
+	}
+	if (err)
+		return err;
+	if (fill->addr == end)
+		return 1;
+	/* All of the part that was likely to be in memory: try twice as much. */
+	fill->end += min(fill->end - fill->fetched, end - fill->end);
+	return uffd_fill_rest();
+}
+
 /**
  * userfaultfd_fill() - COPY, ZEROPAGE, CONTINUE or POISON a range
  * @ctx: the userfaultfd.
@@ -804,9 +1037,11 @@ static int uffd_fill_reread(struct uffd_fill *fill)
  * @len: bytes, a multiple of PAGE_SIZE and not 0; the range does not wrap.
  * @user: user address of the content, with MFILL_ATOMIC_COPY.
  * @flags: the MFILL_ATOMIC_ mode and its options.
+ * @skipped: what is there already is passed over, and its bytes are added to
+ *	this; NULL if that is the end of the fill.
  *
  * Context: process context, no locks, ctx->mm is pinned.
- * Return: bytes filled, if any were; else -EAGAIN if the mapping changed or is
+ * Return: bytes filled or skipped, if any were; else -EAGAIN if the mapping changed or is
  * changing, -ENOENT if the range is not in one registered mapping, -EINVAL if
  * that cannot be filled like this, -EEXIST if a page is there already, -EFAULT
  * if the source is not readable, the file ends before, or there is nothing to
@@ -814,23 +1049,26 @@ static int uffd_fill_reread(struct uffd_fill *fill)
  */
 ssize_t userfaultfd_fill(struct userfaultfd_ctx *ctx, unsigned long start,
 			 unsigned long len, unsigned long user,
-			 uffd_flags_t flags)
+			 uffd_flags_t flags, unsigned long *skipped)
 {
 	struct uffd_fill fill __uninitialized;
+	const unsigned long end = start + len;
 	int err;
 
 	fill.ctx = ctx;
 	fill.flags = flags;
 	fill.start = start;
-	fill.end = start + len;
+	fill.end = end;
 	fill.addr = start;
 	fill.source.from_user = uffd_flags_mode_is(flags, MFILL_ATOMIC_COPY);
 	fill.source.from = (const char __user *)user;
 	fill.source.bounce = NULL;
 	fill.source.not_resident = false;
+	fill.source.whole = false;
 	fill.spare = NULL;
 	fill.huge = false;
 	fill.file = NULL;
+	fill.skipped = skipped;
 
 	if (uffd_flags_mode_is(flags, MFILL_ATOMIC_CONTINUE)) {
 		/*
@@ -847,16 +1085,13 @@ ssize_t userfaultfd_fill(struct userfaultfd_ctx *ctx, unsigned long start,
 	err = uffd_fill_choose(&fill);
 	while (likely(!err)) {
 		err = uffd_fill_walk(&fill);
-		if (likely(err != -EFAULT || !fill.source.not_resident))
+		if (likely(!err && fill.end == end))
 			break;
-		err = uffd_fill_reread(&fill);
+		err = uffd_fill_again(&fill, end, err);
 	}
 	if (likely(fill.vma))
 		uffd_fill_unlock(&fill);
 
-	if (unlikely(fill.spare))
-		folio_put(fill.spare);
-	if (unlikely(fill.file))
-		fput(fill.file);
+	uffd_fill_put(&fill);
 	return fill.addr > start ? fill.addr - start : err;
 }

@@ -6,6 +6,7 @@
  *	userfaultfd_register.c	what a mapping may be registered with
  *	userfaultfd_fault.c	decides what a page fault on armed memory is
  *	userfaultfd_fill.c	COPY, ZEROPAGE, CONTINUE, POISON
+ *	userfaultfd_thp.c	huge pages of a fill
  *	userfaultfd_filemap.c	a handler for page cache memory, and its parts
  *	userfaultfd.c		sets up mappings; write protection, MOVE
  *
@@ -36,12 +37,14 @@
  * @from: user address of the content of the first page of the range.
  * @bounce: a copy of the page at @from that was read without locks, or NULL.
  * @not_resident: set if reading @from failed because it was not in memory.
+ * @whole: a huge page may be mapped by one entry.
  */
 struct uffd_source {
 	bool from_user;
 	const char __user *from;
 	struct folio *bounce;
 	bool not_resident;
+	bool whole;
 };
 
 typedef int (*uffd_handler_t)(struct uffd_request *req);
@@ -286,6 +289,32 @@ static __always_inline int uffd_resolve(uffd_handler_t handler,
 		uffd_trace_resolve(handler, req);
 	return 0;
 }
+
+/* userfaultfd_thp.c */
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+bool uffd_thp_allowed(struct vm_area_struct *vma);
+struct folio *uffd_thp_alloc(struct vm_area_struct *vma, unsigned long addr);
+bool uffd_thp_map(struct vm_area_struct *vma, unsigned long addr, pmd_t *pmd,
+		  struct folio *folio, pgtable_t *table, bool write);
+#else
+static inline bool uffd_thp_allowed(struct vm_area_struct *vma)
+{
+	return false;
+}
+
+static inline struct folio *uffd_thp_alloc(struct vm_area_struct *vma,
+					   unsigned long addr)
+{
+	return NULL;
+}
+
+static inline bool uffd_thp_map(struct vm_area_struct *vma, unsigned long addr,
+				pmd_t *pmd, struct folio *folio,
+				pgtable_t *table, bool write)
+{
+	return false;
+}
+#endif
 
 /* userfaultfd.c */
 pmd_t *mm_alloc_pmd(struct mm_struct *mm, unsigned long address);

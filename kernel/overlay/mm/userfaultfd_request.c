@@ -150,14 +150,10 @@ void uffd_undo(uffd_handler_t handler, struct vm_area_struct *vma,
 {
 	struct uffd_request req __uninitialized;
 
-	/* Of anonymous memory there is nothing that the put won't undo. */
-	if (handler != uffd_anon_request) {
-		req.kind = UFFD_REQ_FAULT_UNDO;
-		req.vma = vma;
-		req.undo.folio = folio;
-		WARN_ONCE(handler(&req), "userfaultfd: %ps cannot undo\n",
-			  handler);
-	}
+	req.kind = UFFD_REQ_FAULT_UNDO;
+	req.vma = vma;
+	req.undo.folio = folio;
+	WARN_ONCE(handler(&req), "userfaultfd: %ps cannot undo\n", handler);
 	uffd_release(folio);
 }
 
@@ -257,8 +253,23 @@ int uffd_cut_off(uffd_handler_t handler, struct uffd_request *req,
 	return err;
 }
 
-/* A new page of anonymous memory, charged but not yet known to anybody. */
-static int uffd_anon_create(struct uffd_request *req, pgoff_t index)
+/* Add a page to an answer: filled, charged, not yet known to anybody. */
+static __always_inline int uffd_anon_add(struct uffd_request *req,
+					 struct folio *folio, pgoff_t index)
+{
+	int err = userfaultfd_fill_folio(req, folio, index);
+
+	if (err)
+		return err;
+	if (mem_cgroup_charge(folio, req->vma->vm_mm, GFP_KERNEL))
+		return -ENOMEM;
+
+	folio_batch_add(&req->resolve.folios, folio);
+	return 0;
+}
+
+static __always_inline int uffd_anon_create(struct uffd_request *req,
+					    pgoff_t index)
 {
 	struct vm_area_struct *vma = req->vma;
 	struct folio *folio;
@@ -269,38 +280,101 @@ static int uffd_anon_create(struct uffd_request *req, pgoff_t index)
 	if (!folio)
 		return -ENOMEM;
 
-	err = userfaultfd_fill_folio(req, folio, index);
+	err = uffd_anon_add(req, folio, index);
 	if (err)
-		goto put;
-
-	err = -ENOMEM;
-	if (mem_cgroup_charge(folio, vma->vm_mm, GFP_KERNEL))
-		goto put;
-
-	__folio_set_locked(folio);
-	/* What rmap will say, too; the file's folios have it already. */
-	folio->index = index;
-	folio_batch_add(&req->resolve.folios, folio);
-	return 0;
-put:
-	folio_put(folio);
+		folio_put(folio);
 	return err;
+}
+
+/* -ENOMEM if there is no huge page. */
+static int uffd_anon_create_huge(struct uffd_request *req)
+{
+	struct uffd_resolve *resolve = &req->resolve;
+	struct folio *folio;
+	int err;
+
+	folio = uffd_thp_alloc(req->vma, uffd_address(req->vma, resolve->index));
+	if (!folio)
+		return -ENOMEM;
+
+	err = userfaultfd_fill_folio(req, folio, resolve->index);
+	if (err) {
+		folio_put(folio);
+		return err;
+	}
+	folio_batch_add(&resolve->folios, folio);
+	return 0;
+}
+
+/* Is where a mapping's pages come from the same for all of them? */
+static bool uffd_anon_one_policy(struct vm_area_struct *vma)
+{
+#ifdef CONFIG_NUMA
+	return !vma->vm_policy && !(vma->vm_ops && vma->vm_ops->get_policy);
+#else
+	return true;
+#endif
+}
+
+/* As many pages at once as there is room for. */
+static int uffd_anon_create_many(struct uffd_request *req)
+{
+	struct uffd_resolve *resolve = &req->resolve;
+	struct page *pages[PAGEVEC_SIZE] = {};
+	unsigned long i, got;
+	int err = -ENOMEM;
+
+	got = alloc_pages_bulk_array_mempolicy(GFP_HIGHUSER_MOVABLE,
+					       min(resolve->nr_pages, PAGEVEC_SIZE),
+					       pages);
+	for (i = 0; i < got; i++) {
+		err = uffd_anon_add(req, page_folio(pages[i]), resolve->index + i);
+		if (unlikely(err))
+			break;
+	}
+	while (unlikely(got > i))
+		__free_page(pages[--got]);
+	return i ? 0 : err;
+}
+
+/* More than a page. */
+static noinline int uffd_anon_create_range(struct uffd_request *req)
+{
+	int err;
+
+	if (req->resolve.source->whole) {
+		err = uffd_anon_create_huge(req);
+		if (err != -ENOMEM)
+			return err;
+	}
+	if (!uffd_anon_one_policy(req->vma))
+		return userfaultfd_create_folios(req, uffd_anon_create);
+	return uffd_anon_create_many(req);
 }
 
 /**
  * uffd_anon_resolve() - anonymous memory's answer to UFFD_REQ_FAULT_RESOLVE
  * @req: the request; for UFFD_RESOLVE_MISSING, as nothing else can be.
  *
- * The answer needs no check, and resolve.nr_pages is how far it reaches.
+ * The answer needs no check: one huge page if resolve.source->whole lets it, or
+ * small ones. Nobody else knows of them, so they are not locked.
+ * resolve.nr_pages is how far they reach.
  *
  * Return: 0 with at least one folio, or an errno of &struct uffd_resolve.
  */
 int uffd_anon_resolve(struct uffd_request *req)
 {
 	struct uffd_resolve *resolve = &req->resolve;
-	int err = userfaultfd_create_folios(req, uffd_anon_create);
+	int err;
 
-	resolve->nr_pages = folio_batch_count(&resolve->folios);
+	if (resolve->nr_pages > 1) {
+		err = uffd_anon_create_range(req);
+		if (folio_batch_count(&resolve->folios) != 1 ||
+		    !folio_test_large(resolve->folios.folios[0]))
+			resolve->nr_pages = folio_batch_count(&resolve->folios);
+	} else {
+		err = uffd_anon_create(req, resolve->index);
+	}
 	trace_userfaultfd_resolve(uffd_anon_request, req, err);
 	return err;
 }

@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/const.h>
+#include <linux/fs.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
@@ -781,6 +782,27 @@ static inline __u64 lab_pagemap(const void *addr)
 static inline bool lab_pm(const void *addr, __u64 flag)
 {
 	return lab_pagemap(addr) & flag;
+}
+
+/* Is @addr mapped by an entry for a whole huge page? */
+static inline bool lab_mapped_whole(const void *addr)
+{
+	struct page_region region = {};
+	struct pm_scan_arg arg = {
+		.size = sizeof(arg),
+		.start = (uintptr_t)addr,
+		.end = (uintptr_t)addr + LAB_PAGE,
+		.vec = (uintptr_t)&region,
+		.vec_len = 1,
+		.category_mask = PAGE_IS_HUGE | PAGE_IS_PRESENT,
+		.return_mask = PAGE_IS_HUGE,
+	};
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	int n = fd < 0 ? -1 : ioctl(fd, PAGEMAP_SCAN, &arg);
+
+	if (fd >= 0)
+		close(fd);
+	return n == 1;
 }
 
 /* A number behind @key ("Shmem:") in a file such as /proc/meminfo, or -1 */

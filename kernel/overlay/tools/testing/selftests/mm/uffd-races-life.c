@@ -644,21 +644,22 @@ static char *map_aligned(int fd, size_t len)
 		    0);
 }
 
-FIXTURE(collapse) { };
-
-FIXTURE_SETUP(collapse)
-{
-	race_begin();
-	ASSERT_TRUE(thp_begin()) {
-		thp_end();
+#define THP_RACE(name)							\
+	FIXTURE(name) { };						\
+	FIXTURE_SETUP(name)						\
+	{								\
+		race_begin();						\
+		ASSERT_TRUE(thp_begin()) {				\
+			thp_end();					\
+		}							\
+	}								\
+	FIXTURE_TEARDOWN(name)						\
+	{								\
+		thp_end();						\
+		race_drop();						\
 	}
-}
 
-FIXTURE_TEARDOWN(collapse)
-{
-	thp_end();
-	race_drop();
-}
+THP_RACE(collapse)
 
 FIXTURE_VARIANT(collapse)
 {
@@ -703,7 +704,344 @@ TEST_F_TIMEOUT(collapse, race, TIMEOUT_S)
 }
 
 /*
- * 5. Close, unregister and exit while faults wait
+ * 5. Huge pages that are continued whole, against who takes them apart
+ *
+ * One side continues a huge page at a time and lets go of what it has mapped,
+ * others touch pages, and the last one punches holes, writes what was there
+ * anew, and has huge pages made of it again. Each word is what the file has.
+ */
+
+static size_t whole_page(void)
+{
+	return rnd() % mem.pages;
+}
+
+static void whole_continue(unsigned int nr)
+{
+	(void)nr;
+	while (!stop) {
+		size_t huge = rnd() % (mem.len / LAB_HUGE);
+		size_t page = huge * HUGE_PAGES, n = HUGE_PAGES;
+		__s64 done = 0;
+		int err;
+
+		err = lab_continue(uffd, at(page), LAB_HUGE, 0, &done);
+		if (err && err != -EEXIST && err != -EFAULT && err != -EINVAL &&
+		    err != -EAGAIN)
+			wrong("continue of huge page %zu: errno %d", huge, -err);
+		if (!err && lab_mapped_whole(at(page)))
+			ADD(WHOLE);
+		if (done > 0)
+			ADD_N(FILLED, done / PAGE);
+		/* All of it, or some pages. */
+		if (rnd() % 2) {
+			page = whole_page();
+			n = 1 + rnd() % (HUGE_PAGES - page % HUGE_PAGES);
+		}
+		if (madvise(at(page), n * PAGE, MADV_DONTNEED))
+			wrong("MADV_DONTNEED: errno %d", errno);
+		ADD(ZAPPED);
+	}
+}
+
+static void whole_touch(unsigned int nr)
+{
+	(void)nr;
+	while (!stop) {
+		size_t page = whole_page();
+		__u64 first = 0, last = 0, v = stamp(page, SERVED);
+		int sig = read_ends(page, &first, &last);
+
+		/* It is cut off. */
+		if (sig == SIGBUS) {
+			ADD(SIGBUS);
+			continue;
+		}
+		if (sig || (first != v && first != ZERO) ||
+		    (last != v && last != ZERO))
+			wrong("page %zu holds %llx ... %llx, signal %d", page,
+			      first, last, sig);
+		ADD(TOUCHED);
+	}
+}
+
+static void whole_take_apart(unsigned int nr)
+{
+	__u64 buf[WORDS];
+
+	(void)nr;
+	while (!stop) {
+		size_t page = whole_page(), n = 1 + rnd() % 8;
+		unsigned long next = COUNT(WHOLE) + rnd() % 4;
+
+		/* Let it be huge for a while. */
+		for (unsigned int i = 0; !stop && i < 64 && COUNT(WHOLE) < next; i++)
+			relax(i);
+		if (n > mem.pages - page)
+			n = mem.pages - page;
+		if (rnd() % 8 == 0) {
+			/* A cut through a huge page, and back. */
+			if (ftruncate(mem.fd, (page + 1) * PAGE))
+				wrong("ftruncate: errno %d", errno);
+			if (ftruncate(mem.fd, mem.len))
+				wrong("ftruncate: errno %d", errno);
+			n = mem.pages - page;
+			ADD(TRUNCATED);
+		} else {
+			punch(page, n);
+			ADD(PUNCHED);
+		}
+		for (; n; n--, page++) {
+			stamp_pages(buf, page, 1, SERVED);
+			for (size_t i = 0; i < WORDS; i++)
+				__atomic_store_n((__u64 *)mem.alias + page * WORDS + i,
+						 buf[i], __ATOMIC_RELAXED);
+		}
+		for (size_t i = 0; i < mem.len / LAB_HUGE; i++)
+			collapse(collapse_alias, i);
+	}
+}
+
+static void whole_serve(const struct uffd_msg *msg)
+{
+	size_t page = page_of(msg);
+
+	ADD(MINOR);
+	if (!is_minor(msg))
+		wrong("page %zu: not a minor fault", page);
+	/*
+	 * EINVAL and EFAULT: it was cut off, or punched. EAGAIN: the page table
+	 * went away for a huge page.
+	 */
+	settle(page, lab_continue(uffd, at(page), PAGE, 0, NULL),
+	       ERRNOS(EEXIST, EFAULT, EINVAL, EAGAIN));
+}
+
+static unsigned long whole_ops(void)
+{
+	unsigned long n = COUNT(TOUCHED);
+
+	n = share(n, 500, COUNT(WHOLE));
+	return share(n, 500, COUNT(PUNCHED) + COUNT(TRUNCATED));
+}
+
+THP_RACE(whole)
+
+TEST_F_TIMEOUT(whole, race, TIMEOUT_S)
+{
+	unsigned long wanted = lab_scale(OPERATIONS);
+
+	MAKE(&lab_memfd_shared, 2 * HUGE_PAGES, 0, LAB_MINOR);
+	collapse_alias = map_aligned(mem.fd, mem.len);
+	ASSERT_NE(MAP_FAILED, collapse_alias);
+	ASSERT_EQ(0, madvise(collapse_alias, mem.len, MADV_HUGEPAGE));
+	ASSERT_EQ(0, madvise(mem.area, mem.len, MADV_HUGEPAGE));
+	for (size_t i = 0; i < mem.pages; i++)
+		write_page(i, SERVED);
+	for (size_t i = 0; i < mem.len / LAB_HUGE; i++)
+		collapse(collapse_alias, i);
+	handler_start(whole_serve);
+	employ(whole_continue, 1);
+	employ(whole_touch, 2);
+	employ(whole_take_apart, 1);
+	run_until(whole_ops, wanted);
+	ASSERT_TRUE(race_end("whole", whole_ops(), wanted));
+}
+
+/*
+ * 6. Huge pages that are filled whole, against fills of a part of them
+ *
+ * Two sides fill a huge page or some pages of one, and whoever touches a page
+ * that is missing gets that one. The last side takes a huge page apart, has it
+ * made whole again, so that there is no page table, and lets go of it. Whoever
+ * filled a page, it holds the same.
+ *
+ * A hole in the file is as large as a huge page: a smaller one reads as zeroes
+ * before it is there, and for good if the huge page cannot be split.
+ */
+
+static char *new_source;
+/* Fills of all of a huge page that are under way */
+static atomic_uint new_filling[2];
+
+/* All of a huge page, or some pages of it */
+static size_t new_run(size_t *n)
+{
+	size_t page = whole_page();
+
+	if (rnd() % 2) {
+		*n = HUGE_PAGES;
+		return page / HUGE_PAGES * HUGE_PAGES;
+	}
+	*n = 1 + rnd() % (HUGE_PAGES - page % HUGE_PAGES);
+	return page;
+}
+
+static void new_advise(void *p, size_t n, int advice)
+{
+	if (madvise(p, n * PAGE, advice))
+		wrong("madvise(%d) of %zu pages: errno %d", advice, n, errno);
+}
+
+static void new_fill(unsigned int nr)
+{
+	(void)nr;
+	while (!stop) {
+		size_t n, page = new_run(&n);
+		bool all = n == HUGE_PAGES;
+		__s64 done = 0;
+		int err;
+
+		if (rnd() % 16 == 0)
+			new_advise(new_source + page * PAGE, n, MADV_PAGEOUT);
+		new_filling[page / HUGE_PAGES] += all;
+		err = lab_copy(uffd, at(page), new_source + page * PAGE,
+			       n * PAGE, 0, &done);
+		new_filling[page / HUGE_PAGES] -= all;
+		if (err && err != -EEXIST && err != -EAGAIN)
+			wrong("fill of %zu pages at %zu: errno %d", n, page,
+			      -err);
+		if (!err && all && lab_mapped_whole(at(page)))
+			ADD(WHOLE);
+		if (done > 0)
+			ADD_N(FILLED, done / PAGE);
+		for (unsigned int k = rnd() % 8; k; k--)
+			relax(k);
+	}
+}
+
+static void new_touch(unsigned int nr)
+{
+	(void)nr;
+	while (!stop) {
+		size_t page = whole_page();
+		__u64 v = stamp(page, SERVED);
+
+		/* A write writes what is there. */
+		if (rnd() % 4 == 0)
+			__atomic_store_n((__u64 *)at(page) + 1, v,
+					 __ATOMIC_RELAXED);
+		check_hot(page, v, v);
+	}
+}
+
+static void new_protect(size_t page, size_t n)
+{
+	int err = lab_writeprotect(uffd, at(page), n * PAGE,
+				   UFFDIO_WRITEPROTECT_MODE_WP);
+
+	for (unsigned int k = rnd() % 8; k; k--)
+		relax(k);
+	if (!err)
+		err = lab_writeprotect(uffd, at(page), n * PAGE, 0);
+	if (err)
+		wrong("protect %zu pages at %zu: errno %d", n, page, -err);
+}
+
+static void new_take_apart(unsigned int nr)
+{
+	(void)nr;
+	while (!stop) {
+		size_t n, page = new_run(&n);
+		size_t huge = page / HUGE_PAGES;
+		unsigned long next = COUNT(WHOLE) + 1;
+
+		switch (rnd() % 4) {
+		case 0:
+			new_advise(at(page), n, MADV_DONTNEED);
+			ADD(ZAPPED);
+			break;
+		case 1:
+			new_advise(at(page), n, MADV_PAGEOUT);
+			ADD(PAGED_OUT);
+			break;
+		case 2:
+			/* Where a file is armed with it, nothing collapses. */
+			if (!lab_is_file(&mem))
+				new_protect(page, n);
+			break;
+		}
+		page = huge * HUGE_PAGES;
+		for (size_t i = page; i < page + HUGE_PAGES; i++)
+			if (!words_are(mem.area, i, 0, stamp(i, SERVED)))
+				wrong("page %zu holds something else", i);
+		collapse(mem.area, huge);
+		new_advise(at(page), HUGE_PAGES, lab_is_file(&mem) ?
+			   MADV_REMOVE : MADV_DONTNEED);
+		ADD(ZAPPED);
+		for (unsigned int i = 0; !stop && i < 64; i++) {
+			if (COUNT(WHOLE) >= next)
+				break;
+			relax(i);
+		}
+	}
+}
+
+static void new_serve(const struct uffd_msg *msg)
+{
+	size_t page = page_of(msg);
+
+	if (is_wp(msg)) {
+		unprotect_serve(msg);
+		return;
+	}
+	ADD(MISSING);
+	/* A huge page takes longer than this one: often it is let win. */
+	for (unsigned int i = rnd() % 256; i && !stop; i--) {
+		if (!new_filling[page / HUGE_PAGES])
+			break;
+		relax(i);
+	}
+	settle(page, copy_page(page, SERVED), ERRNOS(EEXIST, EAGAIN));
+}
+
+static unsigned long new_ops(void)
+{
+	unsigned long n = share(COUNT(TOUCHED), 2000, COUNT(WHOLE));
+
+	n = share(n, 500, COUNT(ZAPPED));
+	n = share(n, 500, COUNT(MISSING));
+	return lab_is_file(&mem) ? n : share(n, OPERATIONS, COUNT(WP));
+}
+
+THP_RACE(whole_new)
+
+FIXTURE_VARIANT(whole_new)
+{
+	const struct lab_type *type;
+	__u64 modes;
+};
+
+FIXTURE_VARIANT_ADD(whole_new, anon) {
+	.type = &lab_anon,
+	.modes = LAB_MISSING | LAB_WP,
+};
+
+FIXTURE_VARIANT_ADD(whole_new, shmem) {
+	.type = &lab_memfd_shared,
+	.modes = LAB_MISSING,
+};
+
+TEST_F_TIMEOUT(whole_new, race, TIMEOUT_S)
+{
+	unsigned long wanted = lab_scale(OPERATIONS);
+
+	MAKE(variant->type, 2 * HUGE_PAGES, 0, variant->modes);
+	ASSERT_EQ(0, madvise(mem.area, mem.len, MADV_HUGEPAGE));
+	new_source = mmap(NULL, mem.len, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, new_source);
+	stamp_pages(new_source, 0, mem.pages, SERVED);
+	handler_start(new_serve);
+	employ(new_fill, 2);
+	employ(new_touch, 2);
+	employ(new_take_apart, 1);
+	run_until(new_ops, wanted);
+	ASSERT_TRUE(race_end("whole_new", new_ops(), wanted));
+}
+
+/*
+ * 7. Close, unregister and exit while faults wait
  *
  * Nobody serves. Each fault that waits is let go when the userfaultfd is
  * closed, or its range unregistered, and is then the kernel's to resolve; no

@@ -81,6 +81,7 @@
 	X(COLLAPSE_TRIED, "collapses tried")			\
 	X(COLLAPSED, "collapses done")				\
 	X(SCANS, "full scans of khugepaged")			\
+	X(WHOLE, "huge pages mapped whole")			\
 	X(CLOSED, "userfaultfds closed")			\
 	X(UNREGISTERED, "ranges unregistered")			\
 	X(WAITED, "closed on a waiting fault")			\

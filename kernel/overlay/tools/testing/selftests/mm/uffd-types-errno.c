@@ -209,7 +209,7 @@ TEST_F(mem, bad_mode)
 		__u64 mode;
 	} bad[] = {
 		{ COPY, 1 << 2 }, { COPY, 1ULL << 63 },
-		{ ZEROPAGE, 1 << 1 }, { ZEROPAGE, 1ULL << 63 },
+		{ ZEROPAGE, 1 << 2 }, { ZEROPAGE, 1ULL << 63 },
 		{ CONTINUE, 1 << 2 }, { CONTINUE, 1ULL << 63 },
 		{ POISON, 1 << 1 }, { POISON, 1ULL << 63 },
 		{ MOVE, 1 << 2 }, { MOVE, 1ULL << 63 },

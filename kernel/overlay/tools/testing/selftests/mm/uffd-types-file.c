@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What fills leave behind in files and counters, and shmem with huge pages.
+ * What fills leave behind in files and counters, and huge pages of shmem and of
+ * anonymous memory.
  *
  * The counters of a process (RssAnon and so on) are checked by the kernel when
  * the process ends: a fill that counts wrongly makes it log "Bad rss-counter
@@ -8,6 +9,7 @@
  */
 #include "uffd-types.h"
 #include <sys/mount.h>
+#include <sys/wait.h>
 
 /* 4 KiB pages that the file of @m occupies */
 static long file_pages(const struct lab_mem *m)
@@ -195,10 +197,194 @@ TEST_F(memcg, charged_once)
 #undef CHARGED
 }
 
+/* Huge pages */
+
+/* A file of a file system of its own */
+static int file_on_tmpfs(size_t len, const char *options)
+{
+	char dir[] = "/tmp/uffd-types.XXXXXX";
+	int fd = -1, err;
+
+	if (!mkdtemp(dir))
+		return -errno;
+	if (mount("none", dir, "tmpfs", 0, options)) {
+		err = errno;
+	} else {
+		fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+		err = errno;
+		umount2(dir, MNT_DETACH);
+	}
+	rmdir(dir);
+	errno = err;
+	return lab_sized(fd, len);
+}
+
+/* Huge pages for everybody who asks for a page of a hole */
+static int file_huge(size_t len)
+{
+	return file_on_tmpfs(len, "huge=always");
+}
+
+/* The same, but there is room for one and a half */
+static int file_full(size_t len)
+{
+	return file_on_tmpfs(len, "huge=always,size=3M");
+}
+
+static const struct lab_type lab_huge_shared = {
+	"huge_shared", LAB_SHMEM_SHARED, file_huge, 0, NULL };
+static const struct lab_type lab_huge_private = {
+	"huge_private", LAB_T_FILE, file_huge, 0, NULL };
+
+/* Like lab_setup(); area, second mapping and source are two huge pages each. */
+static int setup_huge(struct lab *l, const struct lab_type *type)
+{
+	int err = lab_setup(l, &lab_anon);
+
+	if (err)
+		return err;
+	munmap(l->src, l->m.len + LAB_PAGE);
+	l->src = NULL;
+	lab_mem_drop(&l->m);
+	err = lab_mem_make(&l->m, type, 2 * LAB_HUGE / LAB_PAGE);
+	if (err)
+		return err;
+	l->src = mmap(NULL, l->m.len + LAB_PAGE, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (l->src == MAP_FAILED)
+		return -errno;
+	lab_fill(l->src, l->m.len + LAB_PAGE, 1);
+	return 0;
+}
+
+/* Whether granules [first, first + n) of the area are those of the source */
+static bool same_pages(const struct lab *l, unsigned int first, unsigned int n)
+{
+	return !memcmp(page_at(l, first), src_at(l, first), n * l->m.page);
+}
+
 /*
- * shmem on a file system that gives huge pages to everybody who asks for a
- * page of a hole
+ * Two huge pages from a source that is not accessible, then from one that
+ * nobody has touched, and from one that ends in its page 300.
  */
+static void fill_from_absent(struct __test_metadata *_metadata, struct lab *l,
+			     bool whole)
+{
+	const size_t part = 300 * LAB_PAGE;
+	static struct lab_touch t;
+	__s64 done;
+	char *from;
+
+	from = mmap(NULL, LAB_HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		    0);
+	ASSERT_NE(MAP_FAILED, from);
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_EQ(-EFAULT, lab_copy(l->uffd, l->m.area, from, LAB_HUGE, 0,
+				    &done));
+	EXPECT_EQ(-EFAULT, done);
+	EXPECT_FALSE(lab_pm(page_at(l, 0), LAB_PM_PRESENT));
+
+	ASSERT_EQ(0, mprotect(from, LAB_HUGE, PROT_READ | PROT_WRITE));
+	EXPECT_EQ(0, lab_copy(l->uffd, l->m.area, from, LAB_HUGE, 0, &done));
+	EXPECT_EQ((__s64)LAB_HUGE, done);
+	EXPECT_EQ(whole, lab_mapped_whole(page_at(l, 0)));
+	EXPECT_TRUE(lab_all(l->m.area, LAB_HUGE, 0));
+
+	memcpy(from, src_at(l, 512), part);
+	ASSERT_EQ(0, munmap(from + part, LAB_HUGE - part));
+	EXPECT_EQ(-EAGAIN, lab_copy(l->uffd, page_at(l, 512), from, LAB_HUGE, 0,
+				    &done));
+	EXPECT_EQ((__s64)part, done);
+	EXPECT_FALSE(lab_mapped_whole(page_at(l, 512)));
+	EXPECT_TRUE(same_pages(l, 512, 300));
+	EXPECT_FAULT(l, &t, page_at(l, 812), false, 0, 0);
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 812), src_at(l, 812),
+			      l->m.page, 0, NULL));
+	EXPECT_TOUCHED(&t, src_at(l, 812)[0]);
+	EXPECT_NO_MSG(l);
+	munmap(from, part);
+}
+
+/* Their charges */
+
+FIXTURE(memcg_huge) {
+	struct lab l;
+	char dir[LAB_CGROUP_LEN];
+};
+
+FIXTURE_VARIANT(memcg_huge) {
+	const struct lab_type *type;
+	const char *keys[2];
+};
+
+FIXTURE_VARIANT_ADD(memcg_huge, anon) {
+	.type = &lab_anon, .keys = { "anon ", "anon_thp " } };
+FIXTURE_VARIANT_ADD(memcg_huge, shmem) {
+	.type = &lab_huge_shared, .keys = { "shmem ", "shmem_thp " } };
+
+FIXTURE_SETUP(memcg_huge)
+{
+	struct lab *l = &self->l;
+
+	ASSERT_EQ(0, setup_huge(l, variant->type));
+	ASSERT_EQ(0, madvise(l->m.area, l->m.len, MADV_HUGEPAGE));
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	ASSERT_EQ(0, lab_cgroup_enter(self->dir));
+}
+
+FIXTURE_TEARDOWN(memcg_huge)
+{
+	lab_teardown(&self->l);
+	lab_cgroup_leave(self->dir);
+}
+
+TEST_F(memcg_huge, charged_once)
+{
+	struct lab *l = &self->l;
+	unsigned long i, n = lab_scale(2000);
+	long before[2], all;
+
+#define CHARGED(i) lab_cgroup_number(self->dir, "memory.stat", variant->keys[i])
+#define ALL() lab_cgroup_number(self->dir, "memory.current", "")
+	/* The first reading needs memory itself. */
+	for (i = 0; i < 4; i++)
+		before[i % 2] = CHARGED(i % 2);
+	ASSERT_LE(0, before[0]);
+	ASSERT_LE(0, before[1]);
+	ASSERT_EQ(0, lab_copy(l->uffd, l->m.area, l->src, l->m.len, 0, NULL));
+	EXPECT_TRUE(lab_mapped_whole(page_at(l, 0)));
+	EXPECT_TRUE(lab_mapped_whole(page_at(l, 512)));
+	EXPECT_EQ(before[0] + (long)l->m.len, CHARGED(0));
+	EXPECT_EQ(before[1] + (long)l->m.len, CHARGED(1));
+	for (i = 0; i < n; i++) {
+		ASSERT_EQ(-EEXIST, lab_copy(l->uffd,
+					    page_at(l, i % l->m.pages), l->src,
+					    l->m.page, 0, NULL));
+	}
+	EXPECT_EQ(before[0] + (long)l->m.len, CHARGED(0));
+	EXPECT_EQ(before[1] + (long)l->m.len, CHARGED(1));
+	ASSERT_EQ(0, madvise(l->m.area, l->m.len, lab_is_shared(&l->m) ?
+			     MADV_REMOVE : MADV_DONTNEED));
+	EXPECT_EQ(before[0], CHARGED(0));
+	EXPECT_EQ(before[1], CHARGED(1));
+
+	/* Without content there is no page, and what was made goes back. */
+	all = ALL();
+	ASSERT_LE(0, all);
+	for (i = 0; i < 20; i++) {
+		ASSERT_EQ(-EFAULT, lab_copy(l->uffd, l->m.area, NULL, LAB_HUGE,
+					    0, NULL));
+	}
+	EXPECT_LT(ALL() - all, 4 * (long)LAB_HUGE);
+	EXPECT_EQ(before[0], CHARGED(0));
+#undef ALL
+#undef CHARGED
+}
+
+/* shmem */
+
 FIXTURE(huge) {
 	struct lab l;
 	long holes;	/* what khugepaged would fill */
@@ -218,41 +404,17 @@ static bool khugepaged_holes(long holes)
 }
 
 FIXTURE_VARIANT(huge) {
-	int map;
+	const struct lab_type *type;
 };
 
-FIXTURE_VARIANT_ADD(huge, shared) { .map = MAP_SHARED };
-FIXTURE_VARIANT_ADD(huge, private) { .map = MAP_PRIVATE };
+FIXTURE_VARIANT_ADD(huge, shared) { .type = &lab_huge_shared };
+FIXTURE_VARIANT_ADD(huge, private) { .type = &lab_huge_private };
 
-/* Area and second mapping are two huge pages each. */
 FIXTURE_SETUP(huge)
 {
-	struct lab *l = &self->l;
-	char dir[] = "/tmp/uffd-types.XXXXXX";
-	int root;
-
 	self->holes = lab_number(KHUGEPAGED_HOLES, "");
 	ASSERT_TRUE(khugepaged_holes(0));
-	ASSERT_EQ(0, lab_setup(l, &lab_anon));
-	lab_mem_drop(&l->m);
-	ASSERT_EQ(0, lab_mem_make(&l->m, &lab_anon, 2 * LAB_HUGE / LAB_PAGE));
-	ASSERT_NE(NULL, mkdtemp(dir));
-	ASSERT_EQ(0, mount("none", dir, "tmpfs", 0, "huge=always"));
-	root = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	EXPECT_EQ(0, umount2(dir, MNT_DETACH));
-	EXPECT_EQ(0, rmdir(dir));
-	ASSERT_LE(0, root);
-	l->m.fd = openat(root, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	ASSERT_LE(0, l->m.fd);
-	close(root);
-	ASSERT_EQ(0, ftruncate(l->m.fd, l->m.len));
-	l->m.flags = LAB_T_FILE | (variant->map == MAP_SHARED ? LAB_T_SHARED :
-							       0);
-	ASSERT_EQ(l->m.area, mmap(l->m.area, l->m.len, PROT_READ | PROT_WRITE,
-				  variant->map | MAP_FIXED, l->m.fd, 0));
-	l->m.alias = mmap(NULL, l->m.len, PROT_READ | PROT_WRITE, MAP_SHARED,
-			  l->m.fd, 0);
-	ASSERT_NE(MAP_FAILED, l->m.alias);
+	ASSERT_EQ(0, setup_huge(&self->l, variant->type));
 }
 
 FIXTURE_TEARDOWN(huge)
@@ -343,6 +505,375 @@ TEST_F(huge, continues_by_page)
 	EXPECT_NO_MSG(l);
 }
 
+/*
+ * CONTINUE of all of a shared huge page maps it by one entry. Who then takes
+ * away a part of it has the rest reported anew.
+ */
+TEST_F(huge, continues_whole)
+{
+	struct lab *l = &self->l;
+	bool whole = lab_is_shared(&l->m);
+	static struct lab_touch t;
+	unsigned int i;
+	__s64 done;
+
+	for (i = 0; i < l->m.pages; i++)
+		alias_at(l, i)[i] = i;
+	ASSERT_EQ((long)l->m.pages, file_pages(&l->m));
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
+				  NULL));
+	EXPECT_FAULT(l, &t, page_at(l, 100), false, 0,
+		     UFFD_PAGEFAULT_FLAG_MINOR);
+	EXPECT_EQ(0, lab_continue(l->uffd, l->m.area, l->m.len, 0, &done));
+	EXPECT_EQ((__s64)l->m.len, done);
+	EXPECT_TOUCHED(&t, 0);
+	EXPECT_EQ(whole, lab_mapped_whole(page_at(l, 0)));
+	EXPECT_EQ(whole, lab_mapped_whole(page_at(l, 512)));
+	for (i = 0; i < l->m.pages; i++) {
+		ASSERT_EQ((char)i, page_at(l, i)[i]);
+	}
+	page_at(l, 9)[9] = 77;
+	EXPECT_EQ(whole ? 77 : 9, alias_at(l, 9)[9]);
+	EXPECT_NO_MSG(l);
+
+	/* It is there, for everybody. */
+	EXPECT_EQ(-EEXIST, lab_continue(l->uffd, l->m.area, LAB_HUGE, 0, NULL));
+	EXPECT_EQ(-EEXIST, lab_continue(l->uffd, page_at(l, 5), l->m.page, 0,
+					NULL));
+	EXPECT_EQ(-EEXIST, lab_poison(l->uffd, page_at(l, 5), l->m.page, 0,
+				      NULL));
+	EXPECT_EQ(whole, lab_mapped_whole(page_at(l, 0)));
+
+	ASSERT_EQ(0, madvise(page_at(l, 5), l->m.page, MADV_DONTNEED));
+	EXPECT_FAULT(l, &t, page_at(l, 5) + 5, false, 0,
+		     UFFD_PAGEFAULT_FLAG_MINOR);
+	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 5), l->m.page, 0, NULL));
+	EXPECT_TOUCHED(&t, 5);
+	if (whole) {
+		EXPECT_FAULT(l, &t, page_at(l, 6) + 6, false, 0,
+			     UFFD_PAGEFAULT_FLAG_MINOR);
+		EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 6),
+					  506 * l->m.page, 0, &done));
+		EXPECT_EQ((__s64)(506 * l->m.page), done);
+		EXPECT_TOUCHED(&t, 6);
+	}
+	EXPECT_ACCESS(page_at(l, 511) + 511, false, (char)511);
+	EXPECT_FALSE(lab_mapped_whole(page_at(l, 6)));
+	EXPECT_EQ(whole, lab_mapped_whole(page_at(l, 512)));
+	EXPECT_NO_MSG(l);
+}
+
+/* Not by one entry: less than a huge page, write-protected, or cut off */
+TEST_F(huge, continues_not_whole)
+{
+	struct lab *l = &self->l;
+	__s64 done;
+
+	memset(l->m.alias, 1, l->m.len);
+	ASSERT_EQ((long)l->m.pages, file_pages(&l->m));
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
+				  LAB_MINOR | LAB_WP, NULL));
+	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 1), 511 * l->m.page, 0,
+				  NULL));
+	EXPECT_FALSE(lab_mapped_whole(page_at(l, 1)));
+	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 512), LAB_HUGE,
+				  UFFDIO_CONTINUE_MODE_WP, NULL));
+	EXPECT_FALSE(lab_mapped_whole(page_at(l, 512)));
+	EXPECT_TRUE(lab_pm(page_at(l, 600), LAB_PM_UFFD_WP));
+	ASSERT_EQ(0, madvise(l->m.area, l->m.len, MADV_DONTNEED));
+	ASSERT_EQ(0, ftruncate(l->m.fd, l->m.len - l->m.page));
+	EXPECT_EQ(-EAGAIN, lab_continue(l->uffd, page_at(l, 512), LAB_HUGE, 0,
+					&done));
+	EXPECT_EQ((__s64)(511 * l->m.page), done);
+	EXPECT_FALSE(lab_mapped_whole(page_at(l, 512)));
+}
+
+/* To protect a part of a huge page takes it apart. */
+TEST_F(huge, protects_part_of_whole)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t;
+
+	memset(l->m.alias, 1, l->m.len);
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
+				  LAB_MINOR | LAB_WP, NULL));
+	EXPECT_EQ(0, lab_continue(l->uffd, l->m.area, LAB_HUGE, 0, NULL));
+	EXPECT_EQ(lab_is_shared(&l->m), lab_mapped_whole(page_at(l, 0)));
+	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 3), 2 * l->m.page,
+				      UFFDIO_WRITEPROTECT_MODE_WP));
+	EXPECT_FALSE(lab_mapped_whole(page_at(l, 0)));
+	EXPECT_TRUE(lab_pm(page_at(l, 3), LAB_PM_UFFD_WP));
+	EXPECT_TRUE(lab_pm(page_at(l, 4), LAB_PM_UFFD_WP));
+	EXPECT_FALSE(lab_pm(page_at(l, 5), LAB_PM_UFFD_WP));
+	if (lab_is_shared(&l->m)) {
+		EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 3),
+					  2 * l->m.page,
+					  UFFDIO_CONTINUE_MODE_WP, NULL));
+		EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 5),
+					  507 * l->m.page, 0, NULL));
+		EXPECT_FALSE(lab_mapped_whole(page_at(l, 5)));
+	}
+	EXPECT_FAULT(l, &t, page_at(l, 3), true, 7, UFFD_PAGEFAULT_FLAG_WP |
+		     UFFD_PAGEFAULT_FLAG_WRITE);
+	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 3), l->m.page, 0));
+	EXPECT_TOUCHED(&t, 7);
+	EXPECT_ACCESS(page_at(l, 5), true, 8);
+	EXPECT_EQ(1, page_at(l, 4)[0]);
+	EXPECT_NO_MSG(l);
+}
+
+/*
+ * COPY of all of a huge page makes one and maps it by one entry. A private
+ * mapping gets anonymous memory, of which this file system says nothing.
+ */
+TEST_F(huge, fills_whole)
+{
+	struct lab *l = &self->l;
+	bool whole = lab_is_shared(&l->m);
+	long pages = whole ? l->m.pages : 0;
+	static struct lab_touch t;
+	__s64 done;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_FAULT(l, &t, page_at(l, 700) + 7, false, 0, 0);
+	EXPECT_EQ(0, lab_copy(l->uffd, l->m.area, l->src, l->m.len, 0, &done));
+	EXPECT_EQ((__s64)l->m.len, done);
+	EXPECT_TOUCHED(&t, src_at(l, 700)[7]);
+	EXPECT_EQ(whole, lab_mapped_whole(page_at(l, 0)));
+	EXPECT_EQ(whole, lab_mapped_whole(page_at(l, 512)));
+	EXPECT_EQ(pages, file_pages(&l->m));
+	src_at(l, 9)[9]++;
+	page_at(l, 9)[9]++;
+	EXPECT_TRUE(same_pages(l, 0, l->m.pages));
+	if (whole) {
+		EXPECT_EQ(0, memcmp(l->m.alias, l->src, l->m.len));
+	}
+	EXPECT_NO_MSG(l);
+
+	/* It is there, for everybody. */
+	EXPECT_EQ(-EEXIST, lab_copy(l->uffd, l->m.area, l->src, LAB_HUGE, 0,
+				    NULL));
+	EXPECT_EQ(-EEXIST, lab_copy(l->uffd, page_at(l, 5), l->src, l->m.page,
+				    0, NULL));
+	EXPECT_EQ(-EEXIST, lab_zeropage(l->uffd, page_at(l, 5), l->m.page, 0,
+					NULL));
+	EXPECT_EQ(-EEXIST, lab_poison(l->uffd, page_at(l, 5), l->m.page, 0,
+				      NULL));
+	EXPECT_EQ(whole, lab_mapped_whole(page_at(l, 0)));
+
+	ASSERT_EQ(0, madvise(page_at(l, 5), l->m.page, MADV_DONTNEED));
+	if (whole) {
+		/* The file has it, so that the kernel maps it again. */
+		EXPECT_ACCESS(page_at(l, 5) + 5, false, src_at(l, 5)[5]);
+		EXPECT_NO_MSG(l);
+		EXPECT_EQ(pages, file_pages(&l->m));
+		ASSERT_EQ(0, madvise(page_at(l, 5), l->m.page, MADV_REMOVE));
+		EXPECT_EQ(pages - 1, file_pages(&l->m));
+	}
+	EXPECT_FALSE(lab_mapped_whole(page_at(l, 4)));
+	EXPECT_EQ(whole, lab_mapped_whole(page_at(l, 512)));
+	EXPECT_FAULT(l, &t, page_at(l, 5) + 5, false, 0, 0);
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 5), src_at(l, 5), l->m.page,
+			      0, NULL));
+	EXPECT_TOUCHED(&t, src_at(l, 5)[5]);
+	EXPECT_EQ(pages, file_pages(&l->m));
+	EXPECT_TRUE(same_pages(l, 0, l->m.pages));
+	EXPECT_NO_MSG(l);
+}
+
+/* What a range has of a huge page but not all of it is filled by page. */
+TEST_F(huge, fills_not_whole)
+{
+	struct lab *l = &self->l;
+	bool shared = lab_is_shared(&l->m);
+	static struct lab_touch t;
+	__s64 done;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 0), src_at(l, 0),
+			      511 * l->m.page, 0, NULL));
+	EXPECT_FALSE(lab_mapped_whole(page_at(l, 0)));
+	EXPECT_EQ(shared ? 511 : 0, file_pages(&l->m));
+	/* As long as a huge page, but a part of two */
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 511), src_at(l, 511),
+			      LAB_HUGE, 0, &done));
+	EXPECT_EQ((__s64)LAB_HUGE, done);
+	EXPECT_FALSE(lab_mapped_whole(page_at(l, 0)));
+	EXPECT_FALSE(lab_mapped_whole(page_at(l, 512)));
+	EXPECT_EQ(shared ? 1023 : 0, file_pages(&l->m));
+	EXPECT_TRUE(same_pages(l, 0, 1023));
+	EXPECT_FAULT(l, &t, page_at(l, 1023), true, 3,
+		     UFFD_PAGEFAULT_FLAG_WRITE);
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 1023), src_at(l, 1023),
+			      l->m.page, 0, NULL));
+	EXPECT_TOUCHED(&t, 3);
+}
+
+/* By page up to where a huge page begins, and that whole */
+TEST_F(huge, fills_up_to_whole)
+{
+	struct lab *l = &self->l;
+	bool whole = lab_is_shared(&l->m);
+	__s64 done;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 1), src_at(l, 1),
+			      1023 * l->m.page, 0, &done));
+	EXPECT_EQ((__s64)(1023 * l->m.page), done);
+	EXPECT_FALSE(lab_mapped_whole(page_at(l, 1)));
+	EXPECT_EQ(whole, lab_mapped_whole(page_at(l, 512)));
+	EXPECT_EQ(whole ? 1023 : 0, file_pages(&l->m));
+	EXPECT_TRUE(same_pages(l, 1, 1023));
+}
+
+/* Where a page was before, its page table still is. */
+TEST_F(huge, fills_a_table)
+{
+	struct lab *l = &self->l;
+	bool whole = lab_is_shared(&l->m);
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 515), l->src, l->m.page, 0,
+			      NULL));
+	ASSERT_EQ(0, madvise(page_at(l, 515), l->m.page,
+			     whole ? MADV_REMOVE : MADV_DONTNEED));
+	EXPECT_EQ(0, file_pages(&l->m));
+	EXPECT_EQ(0, lab_copy(l->uffd, l->m.area, l->src, l->m.len, 0, NULL));
+	EXPECT_EQ(whole, lab_mapped_whole(page_at(l, 0)));
+	EXPECT_FALSE(lab_mapped_whole(page_at(l, 512)));
+	EXPECT_EQ(whole ? (long)l->m.pages : 0, file_pages(&l->m));
+	EXPECT_TRUE(same_pages(l, 0, l->m.pages));
+}
+
+/* A huge page that the end of the file cuts off */
+TEST_F(huge, fills_to_the_end)
+{
+	struct lab *l = &self->l;
+	bool shared = lab_is_shared(&l->m);
+	__s64 done;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	ASSERT_EQ(0, ftruncate(l->m.fd, LAB_HUGE));
+	EXPECT_EQ(-EFAULT, lab_copy(l->uffd, page_at(l, 512), l->src, LAB_HUGE,
+				    0, &done));
+	EXPECT_EQ(-EFAULT, done);
+	EXPECT_EQ(0, file_pages(&l->m));
+	ASSERT_EQ(0, ftruncate(l->m.fd, l->m.len - l->m.page));
+	EXPECT_EQ(-EAGAIN, lab_copy(l->uffd, page_at(l, 512), src_at(l, 512),
+				    LAB_HUGE, 0, &done));
+	EXPECT_EQ((__s64)(511 * l->m.page), done);
+	EXPECT_FALSE(lab_mapped_whole(page_at(l, 512)));
+	EXPECT_EQ(shared ? 511 : 0, file_pages(&l->m));
+	EXPECT_TRUE(same_pages(l, 512, 511));
+}
+
+/* Write protection is by page: from the beginning, and later. */
+TEST_F(huge, fills_protected)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
+				  LAB_MISSING | LAB_WP, NULL));
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 0), src_at(l, 0), LAB_HUGE,
+			      UFFDIO_COPY_MODE_WP, NULL));
+	EXPECT_FALSE(lab_mapped_whole(page_at(l, 0)));
+	EXPECT_TRUE(lab_pm(page_at(l, 0), LAB_PM_UFFD_WP));
+	EXPECT_TRUE(lab_pm(page_at(l, 511), LAB_PM_UFFD_WP));
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 512), src_at(l, 512),
+			      LAB_HUGE, 0, NULL));
+	EXPECT_EQ(lab_is_shared(&l->m), lab_mapped_whole(page_at(l, 512)));
+	EXPECT_FALSE(lab_pm(page_at(l, 512), LAB_PM_UFFD_WP));
+	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 515), 2 * l->m.page,
+				      UFFDIO_WRITEPROTECT_MODE_WP));
+	EXPECT_FALSE(lab_mapped_whole(page_at(l, 512)));
+	EXPECT_FALSE(lab_pm(page_at(l, 514), LAB_PM_UFFD_WP));
+	EXPECT_TRUE(lab_pm(page_at(l, 515), LAB_PM_UFFD_WP));
+	EXPECT_TRUE(lab_pm(page_at(l, 516), LAB_PM_UFFD_WP));
+	EXPECT_FALSE(lab_pm(page_at(l, 517), LAB_PM_UFFD_WP));
+	EXPECT_TRUE(same_pages(l, 0, l->m.pages));
+	EXPECT_NO_MSG(l);
+
+	EXPECT_ACCESS(page_at(l, 517), true, 8);
+	EXPECT_NO_MSG(l);
+	EXPECT_FAULT(l, &t, page_at(l, 3), true, 6, UFFD_PAGEFAULT_FLAG_WP |
+		     UFFD_PAGEFAULT_FLAG_WRITE);
+	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 3), l->m.page, 0));
+	EXPECT_TOUCHED(&t, 6);
+	EXPECT_FAULT(l, &t, page_at(l, 515), true, 7, UFFD_PAGEFAULT_FLAG_WP |
+		     UFFD_PAGEFAULT_FLAG_WRITE);
+	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 515), l->m.page, 0));
+	EXPECT_TOUCHED(&t, 7);
+	EXPECT_TRUE(same_at(l, page_at(l, 516), 516));
+	EXPECT_NO_MSG(l);
+}
+
+/* What there is no huge page for is filled by page, as far as it goes. */
+TEST_F(huge, fills_what_fits)
+{
+	struct lab *l = &self->l;
+	bool shared = lab_is_shared(&l->m);
+	const struct lab_type full = { "full", l->m.flags, file_full, 0, NULL };
+	const unsigned int fit = shared ? 768 : 1024;
+	__s64 done;
+
+	lab_mem_drop(&l->m);
+	ASSERT_EQ(0, lab_mem_make(&l->m, &full, 1024));
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_EQ(shared ? -EAGAIN : 0, lab_copy(l->uffd, l->m.area, l->src,
+						 l->m.len, 0, &done));
+	EXPECT_EQ((__s64)(fit * l->m.page), done);
+	EXPECT_EQ(shared, lab_mapped_whole(page_at(l, 0)));
+	EXPECT_FALSE(lab_mapped_whole(page_at(l, 512)));
+	EXPECT_EQ(shared ? 768 : 0, file_pages(&l->m));
+	EXPECT_TRUE(same_pages(l, 0, fit));
+	EXPECT_EQ(shared ? -ENOMEM : -EEXIST,
+		  lab_copy(l->uffd, page_at(l, 800), l->src, l->m.page, 0,
+			   NULL));
+}
+
+TEST_F(huge, zeropage_whole)
+{
+	struct lab *l = &self->l;
+	bool whole = lab_is_shared(&l->m);
+	static struct lab_touch t;
+	__s64 done;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_FAULT(l, &t, page_at(l, 700), false, 0, 0);
+	EXPECT_EQ(0, lab_zeropage(l->uffd, l->m.area, l->m.len, 0, &done));
+	EXPECT_EQ((__s64)l->m.len, done);
+	EXPECT_TOUCHED(&t, 0);
+	EXPECT_EQ(whole, lab_mapped_whole(page_at(l, 0)));
+	EXPECT_EQ(whole, lab_mapped_whole(page_at(l, 512)));
+	EXPECT_EQ(whole ? (long)l->m.pages : 0, file_pages(&l->m));
+	EXPECT_TRUE(lab_all(l->m.area, l->m.len, 0));
+	EXPECT_EQ(-EEXIST, lab_zeropage(l->uffd, page_at(l, 512), LAB_HUGE, 0,
+					NULL));
+	EXPECT_ACCESS(page_at(l, 5), true, 5);
+	if (whole) {
+		EXPECT_EQ(5, alias_at(l, 5)[0]);
+		alias_at(l, 5)[0] = 0;
+		EXPECT_TRUE(lab_all(l->m.alias, l->m.len, 0));
+	}
+	EXPECT_NO_MSG(l);
+}
+
+TEST_F(huge, fills_from_absent)
+{
+	struct lab *l = &self->l;
+
+	fill_from_absent(_metadata, l, lab_is_shared(&l->m));
+	EXPECT_EQ(lab_is_shared(&l->m) ? 512 + 301 : 0, file_pages(&l->m));
+}
+
 /* Present as part of a huge page, not mapped */
 TEST_F(huge, missing_not_when_present)
 {
@@ -413,18 +944,45 @@ TEST_F(huge, collapse_fills_no_hole)
 
 /* Anonymous memory that wants huge pages */
 
-LAB_FIXTURE(anon_huge);
-LAB_VARIANT(anon_huge, anon);
+FIXTURE(thp) {
+	struct lab l;
+	char dir[LAB_CGROUP_LEN];	/* of who needs a cgroup, else empty */
+};
 
-TEST_F(anon_huge, missing_by_page)
+FIXTURE_SETUP(thp)
+{
+	struct lab *l = &self->l;
+
+	ASSERT_EQ(0, setup_huge(l, &lab_anon));
+	ASSERT_EQ(0, madvise(l->m.area, l->m.len, MADV_HUGEPAGE));
+}
+
+FIXTURE_TEARDOWN(thp)
+{
+	lab_teardown(&self->l);
+	lab_cgroup_leave(self->dir);
+}
+
+/*
+ * How many huge pages were made of nothing. What khugepaged makes of small ones
+ * is not among them: it may come between a fill and who looks at it.
+ */
+static long thp_made(void)
+{
+	return lab_number("/proc/vmstat", "thp_fault_alloc ");
+}
+
+static long thp_mapped_kb(void)
+{
+	return lab_number("/proc/self/smaps_rollup", "AnonHugePages:");
+}
+
+TEST_F(thp, missing_by_page)
 {
 	struct lab *l = &self->l;
 	static struct lab_touch t;
 	unsigned int i;
 
-	lab_mem_drop(&l->m);
-	ASSERT_EQ(0, lab_mem_make(&l->m, &lab_anon, LAB_HUGE / LAB_PAGE));
-	ASSERT_EQ(0, madvise(l->m.area, l->m.len, MADV_HUGEPAGE));
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
 				  NULL));
 	for (i = 0; i < 4; i++) {
@@ -439,9 +997,330 @@ TEST_F(anon_huge, missing_by_page)
 	EXPECT_EQ(0, lab_zeropage(l->uffd, page_at(l, 4), 508 * l->m.page, 0,
 				  NULL));
 	EXPECT_NO_MSG(l);
-	for (i = 0; i < 4; i++) {
-		EXPECT_TRUE(same_at(l, page_at(l, i), i));
+	EXPECT_TRUE(same_pages(l, 0, 4));
+}
+
+TEST_F(thp, fills_whole)
+{
+	struct lab *l = &self->l;
+	const long made = thp_made(), mapped = thp_mapped_kb();
+	static struct lab_touch t;
+	__s64 done;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_FAULT(l, &t, page_at(l, 700) + 7, false, 0, 0);
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 512), src_at(l, 512),
+			      LAB_HUGE, 0, &done));
+	EXPECT_EQ((__s64)LAB_HUGE, done);
+	EXPECT_TOUCHED(&t, src_at(l, 700)[7]);
+	EXPECT_TRUE(lab_mapped_whole(page_at(l, 512)));
+	/* As a range, up to what is there */
+	EXPECT_FAULT(l, &t, page_at(l, 3), true, src_at(l, 3)[0],
+		     UFFD_PAGEFAULT_FLAG_WRITE);
+	EXPECT_EQ(-EAGAIN, lab_copy(l->uffd, l->m.area, l->src, l->m.len, 0,
+				    &done));
+	EXPECT_EQ((__s64)LAB_HUGE, done);
+	EXPECT_TOUCHED(&t, src_at(l, 3)[0]);
+	EXPECT_TRUE(lab_mapped_whole(page_at(l, 0)));
+	EXPECT_EQ(made + 2, thp_made());
+	EXPECT_EQ(mapped + (long)l->m.len / 1024, thp_mapped_kb());
+	src_at(l, 9)[9]++;
+	page_at(l, 9)[9]++;
+	EXPECT_TRUE(same_pages(l, 0, l->m.pages));
+	EXPECT_NO_MSG(l);
+
+	EXPECT_EQ(-EEXIST, lab_copy(l->uffd, l->m.area, l->src, LAB_HUGE, 0,
+				    NULL));
+	EXPECT_EQ(-EEXIST, lab_copy(l->uffd, page_at(l, 5), l->src, l->m.page,
+				    0, NULL));
+	EXPECT_EQ(-EEXIST, lab_zeropage(l->uffd, page_at(l, 5), l->m.page, 0,
+					NULL));
+	EXPECT_EQ(-EEXIST, lab_poison(l->uffd, page_at(l, 5), l->m.page, 0,
+				      NULL));
+	EXPECT_TRUE(lab_mapped_whole(page_at(l, 0)));
+	EXPECT_TRUE(same_pages(l, 0, l->m.pages));
+}
+
+/* A page that goes leaves the others, in a page table. */
+TEST_F(thp, taken_apart)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t;
+	char v;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_EQ(0, lab_copy(l->uffd, l->m.area, l->src, l->m.len, 0, NULL));
+	EXPECT_TRUE(lab_mapped_whole(page_at(l, 4)));
+	ASSERT_EQ(0, madvise(page_at(l, 5), l->m.page, MADV_DONTNEED));
+	EXPECT_FALSE(lab_mapped_whole(page_at(l, 4)));
+	EXPECT_TRUE(lab_mapped_whole(page_at(l, 512)));
+	EXPECT_TRUE(same_pages(l, 0, 5));
+	EXPECT_TRUE(same_pages(l, 6, l->m.pages - 6));
+	EXPECT_NO_MSG(l);
+	EXPECT_FAULT(l, &t, page_at(l, 5), true, 5, UFFD_PAGEFAULT_FLAG_WRITE);
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 5), src_at(l, 5), l->m.page,
+			      0, NULL));
+	EXPECT_TOUCHED(&t, 5);
+
+	/* Nothing is left where all of it goes: it can come again. */
+	ASSERT_EQ(0, madvise(page_at(l, 512), LAB_HUGE, MADV_DONTNEED));
+	EXPECT_FAULT(l, &t, page_at(l, 600), false, 0, 0);
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 512), src_at(l, 512),
+			      LAB_HUGE, 0, NULL));
+	EXPECT_TOUCHED(&t, src_at(l, 600)[0]);
+	EXPECT_TRUE(lab_mapped_whole(page_at(l, 512)));
+	EXPECT_TRUE(same_pages(l, 512, 512));
+	ASSERT_EQ(0, madvise(page_at(l, 512), LAB_HUGE, MADV_DONTNEED));
+	EXPECT_EQ(0, lab_poison(l->uffd, page_at(l, 600), l->m.page, 0, NULL));
+	EXPECT_EQ(SIGBUS, lab_access(page_at(l, 600), false, &v, NULL));
+	EXPECT_FAULT(l, &t, page_at(l, 601), false, 0, 0);
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 601), src_at(l, 601),
+			      l->m.page, 0, NULL));
+	EXPECT_TOUCHED(&t, src_at(l, 601)[0]);
+	EXPECT_NO_MSG(l);
+}
+
+/* All of a huge page can be protected as one, a part of it cannot. */
+TEST_F(thp, protected)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
+				  LAB_MISSING | LAB_WP, NULL));
+	EXPECT_EQ(0, lab_copy(l->uffd, l->m.area, l->src, l->m.len, 0, NULL));
+	EXPECT_TRUE(lab_mapped_whole(page_at(l, 0)));
+	EXPECT_TRUE(lab_mapped_whole(page_at(l, 512)));
+
+	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 3), 2 * l->m.page,
+				      UFFDIO_WRITEPROTECT_MODE_WP));
+	EXPECT_FALSE(lab_mapped_whole(page_at(l, 0)));
+	EXPECT_FALSE(lab_pm(page_at(l, 2), LAB_PM_UFFD_WP));
+	EXPECT_TRUE(lab_pm(page_at(l, 3), LAB_PM_UFFD_WP));
+	EXPECT_TRUE(lab_pm(page_at(l, 4), LAB_PM_UFFD_WP));
+	EXPECT_FALSE(lab_pm(page_at(l, 5), LAB_PM_UFFD_WP));
+	EXPECT_ACCESS(page_at(l, 2), true, src_at(l, 2)[0]);
+	EXPECT_ACCESS(page_at(l, 5), true, src_at(l, 5)[0]);
+	EXPECT_NO_MSG(l);
+	EXPECT_FAULT(l, &t, page_at(l, 3), true, src_at(l, 3)[0],
+		     UFFD_PAGEFAULT_FLAG_WP | UFFD_PAGEFAULT_FLAG_WRITE);
+	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 3), l->m.page, 0));
+	EXPECT_TOUCHED(&t, src_at(l, 3)[0]);
+
+	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 512), LAB_HUGE,
+				      UFFDIO_WRITEPROTECT_MODE_WP));
+	EXPECT_TRUE(lab_mapped_whole(page_at(l, 512)));
+	EXPECT_TRUE(lab_pm(page_at(l, 601), LAB_PM_UFFD_WP));
+	EXPECT_FAULT(l, &t, page_at(l, 600), true, src_at(l, 600)[0],
+		     UFFD_PAGEFAULT_FLAG_WP | UFFD_PAGEFAULT_FLAG_WRITE);
+	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 600), l->m.page, 0));
+	EXPECT_TOUCHED(&t, src_at(l, 600)[0]);
+	EXPECT_FALSE(lab_mapped_whole(page_at(l, 512)));
+	EXPECT_TRUE(lab_pm(page_at(l, 601), LAB_PM_UFFD_WP));
+	EXPECT_TRUE(same_pages(l, 0, l->m.pages));
+	EXPECT_NO_MSG(l);
+}
+
+/* MOVE takes all of it as one, or a page out of it. */
+TEST_F(thp, moves)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t;
+	struct lab_mem to;
+	__s64 done;
+
+	ASSERT_EQ(0, lab_mem_make(&to, &lab_anon, l->m.pages));
+	ASSERT_EQ(0, lab_register(l->uffd, to.area, to.len, LAB_MISSING, NULL));
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_EQ(0, lab_copy(l->uffd, l->m.area, l->src, l->m.len, 0, NULL));
+	EXPECT_TRUE(lab_mapped_whole(page_at(l, 0)));
+	EXPECT_TRUE(lab_mapped_whole(page_at(l, 512)));
+
+	EXPECT_EQ(0, lab_move(l->uffd, to.area, l->m.area, LAB_HUGE, 0, &done));
+	EXPECT_EQ((__s64)LAB_HUGE, done);
+	EXPECT_TRUE(lab_mapped_whole(to.area));
+	EXPECT_EQ(0, memcmp(to.area, l->src, LAB_HUGE));
+	EXPECT_FAULT(l, &t, page_at(l, 7), false, 0, 0);
+	EXPECT_EQ(0, lab_copy(l->uffd, l->m.area, l->src, LAB_HUGE, 0, NULL));
+	EXPECT_TOUCHED(&t, src_at(l, 7)[0]);
+	EXPECT_TRUE(lab_mapped_whole(page_at(l, 0)));
+
+	EXPECT_EQ(0, lab_move(l->uffd, to.area + LAB_HUGE, page_at(l, 515),
+			      l->m.page, 0, NULL));
+	EXPECT_FALSE(lab_mapped_whole(page_at(l, 512)));
+	EXPECT_TRUE(same_at(l, to.area + LAB_HUGE, 515));
+	EXPECT_FAULT(l, &t, page_at(l, 515), true, 3,
+		     UFFD_PAGEFAULT_FLAG_WRITE);
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 515), src_at(l, 515),
+			      l->m.page, 0, NULL));
+	EXPECT_TOUCHED(&t, 3);
+	page_at(l, 515)[0] = src_at(l, 515)[0];
+	EXPECT_TRUE(same_pages(l, 0, l->m.pages));
+	EXPECT_NO_MSG(l);
+	lab_mem_drop(&to);
+}
+
+/* A child has it as well, until one of both writes. */
+TEST_F(thp, forked)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t;
+	int status = -1;
+	pid_t pid;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_EQ(0, lab_copy(l->uffd, l->m.area, l->src, l->m.len, 0, NULL));
+	EXPECT_TRUE(lab_mapped_whole(page_at(l, 0)));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		if (!same_pages(l, 0, l->m.pages))
+			_exit(1);
+		page_at(l, 3)[0]++;
+		src_at(l, 3)[0]++;
+		_exit(same_pages(l, 0, l->m.pages) ? 0 : 2);
 	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_TRUE(same_pages(l, 0, l->m.pages));
+	EXPECT_ACCESS(page_at(l, 3), true, src_at(l, 3)[0]);
+	EXPECT_TRUE(same_pages(l, 0, l->m.pages));
+	EXPECT_NO_MSG(l);
+	ASSERT_EQ(0, madvise(page_at(l, 3), l->m.page, MADV_DONTNEED));
+	EXPECT_FAULT(l, &t, page_at(l, 3), false, 0, 0);
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 3), src_at(l, 3), l->m.page,
+			      0, NULL));
+	EXPECT_TOUCHED(&t, src_at(l, 3)[0]);
+}
+
+TEST_F(thp, fills_not_whole)
+{
+	struct lab *l = &self->l;
+	const long made = thp_made();
+	static struct lab_touch t;
+	__s64 done;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 0), src_at(l, 0),
+			      511 * l->m.page, 0, NULL));
+	EXPECT_FALSE(lab_mapped_whole(page_at(l, 0)));
+	/* As long as a huge page, but a part of two */
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 511), src_at(l, 511),
+			      LAB_HUGE, 0, &done));
+	EXPECT_EQ((__s64)LAB_HUGE, done);
+	EXPECT_FALSE(lab_mapped_whole(page_at(l, 512)));
+	EXPECT_TRUE(same_pages(l, 0, 1023));
+	EXPECT_FAULT(l, &t, page_at(l, 1023), false, 0, 0);
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 1023), src_at(l, 1023),
+			      l->m.page, 0, NULL));
+	EXPECT_TOUCHED(&t, src_at(l, 1023)[0]);
+	EXPECT_EQ(made, thp_made());
+}
+
+/* Where a page was before, its page table still is. */
+TEST_F(thp, fills_a_table)
+{
+	struct lab *l = &self->l;
+	const long made = thp_made();
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 515), l->src, l->m.page, 0,
+			      NULL));
+	ASSERT_EQ(0, madvise(page_at(l, 515), l->m.page, MADV_DONTNEED));
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 512), src_at(l, 512),
+			      LAB_HUGE, 0, NULL));
+	EXPECT_TRUE(same_pages(l, 512, 512));
+	EXPECT_EQ(made, thp_made());
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 0), src_at(l, 0), LAB_HUGE,
+			      0, NULL));
+	EXPECT_EQ(made + 1, thp_made());
+}
+
+/* Where write protection is wanted, which is by page, or huge pages are not */
+TEST_F(thp, fills_small_on_request)
+{
+	struct lab *l = &self->l;
+	const long made = thp_made();
+	static struct lab_touch t;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
+				  LAB_MISSING | LAB_WP, NULL));
+	ASSERT_EQ(0, madvise(page_at(l, 512), LAB_HUGE, MADV_NOHUGEPAGE));
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 0), src_at(l, 0), LAB_HUGE,
+			      UFFDIO_COPY_MODE_WP, NULL));
+	EXPECT_FALSE(lab_mapped_whole(page_at(l, 0)));
+	EXPECT_TRUE(lab_pm(page_at(l, 0), LAB_PM_UFFD_WP));
+	EXPECT_TRUE(lab_pm(page_at(l, 511), LAB_PM_UFFD_WP));
+	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 512), src_at(l, 512),
+			      LAB_HUGE, 0, NULL));
+	EXPECT_FALSE(lab_mapped_whole(page_at(l, 512)));
+	EXPECT_EQ(made, thp_made());
+	EXPECT_FAULT(l, &t, page_at(l, 3), true, src_at(l, 3)[0],
+		     UFFD_PAGEFAULT_FLAG_WP | UFFD_PAGEFAULT_FLAG_WRITE);
+	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 3), l->m.page, 0));
+	EXPECT_TOUCHED(&t, src_at(l, 3)[0]);
+	EXPECT_TRUE(same_pages(l, 0, l->m.pages));
+	EXPECT_NO_MSG(l);
+}
+
+/*
+ * A cgroup that may have the first pages, but no huge one, gets those. The
+ * source ends with them, so that nothing must be reclaimed.
+ */
+TEST_F(thp, fills_small_if_limited)
+{
+	static const char fallbacks[] = "thp_fault_fallback_charge ";
+	const long failed = lab_number("/proc/vmstat", fallbacks);
+	struct lab *l = &self->l;
+	const size_t part = 100 * l->m.page;
+	char limit[32];
+	__s64 done;
+	long all;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	ASSERT_EQ(0, lab_cgroup_enter(self->dir));
+	all = lab_cgroup_number(self->dir, "memory.current", "");
+	ASSERT_LE(0, all);
+	snprintf(limit, sizeof(limit), "%ld", all + (long)LAB_HUGE / 2);
+	ASSERT_EQ(0, lab_write(self->dir, "memory.max", limit));
+	ASSERT_EQ(0, mprotect(l->src + part, l->m.len - part, PROT_NONE));
+	EXPECT_EQ(-EAGAIN, lab_copy(l->uffd, l->m.area, l->src, LAB_HUGE, 0,
+				    &done));
+	EXPECT_EQ((__s64)part, done);
+	EXPECT_EQ(failed + 1, lab_number("/proc/vmstat", fallbacks));
+	EXPECT_FALSE(lab_mapped_whole(l->m.area));
+	EXPECT_TRUE(same_pages(l, 0, 100));
+}
+
+TEST_F(thp, fills_from_absent)
+{
+	const long made = thp_made();
+
+	fill_from_absent(_metadata, &self->l, true);
+	EXPECT_EQ(made + 1, thp_made());
+}
+
+/* Zeroes need no memory: they are the zero page's. */
+TEST_F(thp, zeropage_by_page)
+{
+	struct lab *l = &self->l;
+	const long made = thp_made(), mapped = thp_mapped_kb();
+	__s64 done;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_EQ(0, lab_zeropage(l->uffd, l->m.area, l->m.len, 0, &done));
+	EXPECT_EQ((__s64)l->m.len, done);
+	EXPECT_EQ(made, thp_made());
+	EXPECT_EQ(mapped, thp_mapped_kb());
+	EXPECT_TRUE(lab_all(l->m.area, l->m.len, 0));
 }
 
 TEST_HARNESS_MAIN
