@@ -67,11 +67,8 @@ struct uffd_fill {
 	unsigned long *skipped;
 };
 
-/*
- * What is mapped under one page table lock lies in a block of this size: so many
- * pages at most, and all of one page table.
- */
-#define UFFD_FILL_RUN		(64UL << PAGE_SHIFT)
+/* So many pages at most are mapped under one page table lock. */
+#define UFFD_FILL_RUN		64
 
 /* What must be the same after the locks were dropped and taken again. */
 #define UFFD_FILL_VM_FLAGS	(__VM_UFFD_FLAGS | VM_SHARED)
@@ -751,16 +748,6 @@ static noinline int uffd_fill_no_table(struct uffd_fill *fill, pmd_t *pmd)
 	return ret;
 }
 
-/* As pmd_addr_end(), for runs. */
-static __always_inline unsigned long uffd_run_end(unsigned long addr,
-						  unsigned long end)
-{
-	const unsigned long next = (addr + UFFD_FILL_RUN) & -UFFD_FILL_RUN;
-
-	BUILD_BUG_ON(UFFD_FILL_RUN > PMD_SIZE);
-	return next - 1 < end - 1 ? next : end;
-}
-
 /* Fill from fill->addr on, as far as one answer or run goes. */
 static __always_inline int uffd_fill_next(struct uffd_fill *fill, bool special,
 					  pmd_t *pmd)
@@ -777,7 +764,8 @@ static __always_inline int uffd_fill_next(struct uffd_fill *fill, bool special,
 	if (unlikely(ret))
 		return min(ret, 0);
 
-	nr = (uffd_run_end(fill->addr, fill->end) - fill->addr) >> PAGE_SHIFT;
+	nr = (pmd_addr_end(fill->addr, fill->end) - fill->addr) >> PAGE_SHIFT;
+	nr = min(nr, UFFD_FILL_RUN);
 	return special ? uffd_map_special(fill, pmd, nr) :
 			 uffd_fill_folios(fill, pmd, nr);
 }
@@ -864,10 +852,15 @@ static int uffd_fill_choose(struct uffd_fill *fill)
 	return uffd_could(vma, modes) ? 0 : -EINVAL;
 }
 
-static void uffd_fill_unlock(struct uffd_fill *fill)
+static __always_inline void __uffd_fill_unlock(struct uffd_fill *fill)
 {
 	up_read(&fill->ctx->map_changing_lock);
 	uffd_mfill_unlock(fill->vma);
+}
+
+static void uffd_fill_unlock(struct uffd_fill *fill)
+{
+	__uffd_fill_unlock(fill);
 	fill->vma = NULL;
 }
 
@@ -906,11 +899,11 @@ static bool uffd_fill_same(const struct uffd_fill *fill)
 	       (vma->vm_flags & UFFD_FILL_VM_FLAGS) == fill->vm_flags;
 }
 
-/* Give back what uffd_fill_reread() took. */
-static __always_inline void uffd_fill_put(struct uffd_fill *fill)
+/* End a fill that was not done by one walk: the locks may be held or not. */
+static noinline void uffd_fill_end(struct uffd_fill *fill)
 {
-	if (likely(!((unsigned long)fill->spare | (unsigned long)fill->file)))
-		return;
+	if (fill->vma)
+		uffd_fill_unlock(fill);
 	if (fill->spare)
 		folio_put(fill->spare);
 	if (fill->file)
@@ -1053,6 +1046,7 @@ ssize_t userfaultfd_fill(struct userfaultfd_ctx *ctx, unsigned long start,
 {
 	struct uffd_fill fill __uninitialized;
 	const unsigned long end = start + len;
+	bool again = false;
 	int err;
 
 	fill.ctx = ctx;
@@ -1087,11 +1081,12 @@ ssize_t userfaultfd_fill(struct userfaultfd_ctx *ctx, unsigned long start,
 		err = uffd_fill_walk(&fill);
 		if (likely(!err && fill.end == end))
 			break;
+		again = true;
 		err = uffd_fill_again(&fill, end, err);
 	}
-	if (likely(fill.vma))
-		uffd_fill_unlock(&fill);
-
-	uffd_fill_put(&fill);
+	if (likely(!again))
+		__uffd_fill_unlock(&fill);
+	else
+		uffd_fill_end(&fill);
 	return fill.addr > start ? fill.addr - start : err;
 }

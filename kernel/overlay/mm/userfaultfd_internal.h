@@ -51,7 +51,8 @@ typedef int (*uffd_handler_t)(struct uffd_request *req);
 
 /* userfaultfd_request.c */
 int uffd_anon_request(struct uffd_request *req);
-int uffd_anon_resolve(struct uffd_request *req);
+int uffd_anon_create(struct uffd_request *req, pgoff_t index);
+int uffd_anon_create_range(struct uffd_request *req);
 int uffd_unsupported(uffd_handler_t handler, struct uffd_supported *answer,
 		     bool answered);
 int uffd_present(struct vm_area_struct *vma, pgoff_t index);
@@ -61,7 +62,8 @@ int uffd_check_errno(uffd_handler_t handler, int err);
 int uffd_cut_off(uffd_handler_t handler, struct uffd_request *req,
 		 unsigned int good, const char *flaw);
 int uffd_no_answer(uffd_handler_t handler, struct uffd_request *req, int err);
-void uffd_trace_resolve(uffd_handler_t handler, struct uffd_request *req);
+void uffd_trace_resolve(uffd_handler_t handler, struct uffd_request *req,
+			int err);
 void uffd_release(struct folio *folio);
 void uffd_undo(uffd_handler_t handler, struct vm_area_struct *vma,
 	       struct folio *folio);
@@ -286,8 +288,28 @@ static __always_inline int uffd_resolve(uffd_handler_t handler,
 
 	resolve->nr_pages = min(resolve->nr_pages, index - resolve->index);
 	if (tracepoint_enabled(userfaultfd_resolve))
-		uffd_trace_resolve(handler, req);
+		uffd_trace_resolve(handler, req, 0);
 	return 0;
+}
+
+/**
+ * uffd_anon_resolve() - anonymous memory's answer to UFFD_REQ_FAULT_RESOLVE
+ * @req: the request; for UFFD_RESOLVE_MISSING, as nothing else can be.
+ *
+ * The answer needs no check, and nobody else knows of its folios: they are not
+ * locked. resolve.nr_pages is how far they reach.
+ *
+ * Return: 0 with at least one folio, or an errno of &struct uffd_resolve.
+ */
+static __always_inline int uffd_anon_resolve(struct uffd_request *req)
+{
+	int err = likely(req->resolve.nr_pages == 1) ?
+		  uffd_anon_create(req, req->resolve.index) :
+		  uffd_anon_create_range(req);
+
+	if (tracepoint_enabled(userfaultfd_resolve))
+		uffd_trace_resolve(uffd_anon_request, req, err);
+	return err;
 }
 
 /* userfaultfd_thp.c */

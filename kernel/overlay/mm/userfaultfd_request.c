@@ -99,15 +99,17 @@ int uffd_no_answer(uffd_handler_t handler, struct uffd_request *req, int err)
 }
 
 /**
- * uffd_trace_resolve() - trace an answer that is as it should be
+ * uffd_trace_resolve() - trace an answer
  * @handler: who gave it.
  * @req: the request.
+ * @err: 0 if it is as it should be, or an errno.
  *
  * Apart, so that whoever asks has no more than a no-op for it.
  */
-void uffd_trace_resolve(uffd_handler_t handler, struct uffd_request *req)
+void uffd_trace_resolve(uffd_handler_t handler, struct uffd_request *req,
+			int err)
 {
-	trace_userfaultfd_resolve(handler, req, 0);
+	trace_userfaultfd_resolve(handler, req, err);
 }
 
 /**
@@ -268,15 +270,20 @@ static __always_inline int uffd_anon_add(struct uffd_request *req,
 	return 0;
 }
 
-static __always_inline int uffd_anon_create(struct uffd_request *req,
-					    pgoff_t index)
+/**
+ * uffd_anon_create() - make a page of anonymous memory
+ * @req: the request, to whose answer it is added.
+ * @index: where.
+ *
+ * Return: 0, or an errno of &struct uffd_resolve.
+ */
+int uffd_anon_create(struct uffd_request *req, pgoff_t index)
 {
-	struct vm_area_struct *vma = req->vma;
 	struct folio *folio;
 	int err;
 
-	folio = vma_alloc_folio(GFP_HIGHUSER_MOVABLE, 0, vma,
-				uffd_address(vma, index), false);
+	folio = vma_alloc_folio(GFP_HIGHUSER_MOVABLE, 0, req->vma,
+				uffd_address(req->vma, index), false);
 	if (!folio)
 		return -ENOMEM;
 
@@ -337,45 +344,30 @@ static int uffd_anon_create_many(struct uffd_request *req)
 	return i ? 0 : err;
 }
 
-/* More than a page. */
-static noinline int uffd_anon_create_range(struct uffd_request *req)
-{
-	int err;
-
-	if (req->resolve.source->whole) {
-		err = uffd_anon_create_huge(req);
-		if (err != -ENOMEM)
-			return err;
-	}
-	if (!uffd_anon_one_policy(req->vma))
-		return userfaultfd_create_folios(req, uffd_anon_create);
-	return uffd_anon_create_many(req);
-}
-
 /**
- * uffd_anon_resolve() - anonymous memory's answer to UFFD_REQ_FAULT_RESOLVE
- * @req: the request; for UFFD_RESOLVE_MISSING, as nothing else can be.
+ * uffd_anon_create_range() - make as much of a range as an answer holds
+ * @req: the request; resolve.nr_pages becomes how far the answer reaches.
  *
- * The answer needs no check: one huge page if resolve.source->whole lets it, or
- * small ones. Nobody else knows of them, so they are not locked.
- * resolve.nr_pages is how far they reach.
+ * One huge page if resolve.source->whole lets it and it is to be had, or small
+ * ones.
  *
- * Return: 0 with at least one folio, or an errno of &struct uffd_resolve.
+ * Return: 0, or an errno of &struct uffd_resolve.
  */
-int uffd_anon_resolve(struct uffd_request *req)
+int uffd_anon_create_range(struct uffd_request *req)
 {
 	struct uffd_resolve *resolve = &req->resolve;
 	int err;
 
-	if (resolve->nr_pages > 1) {
-		err = uffd_anon_create_range(req);
-		if (folio_batch_count(&resolve->folios) != 1 ||
-		    !folio_test_large(resolve->folios.folios[0]))
-			resolve->nr_pages = folio_batch_count(&resolve->folios);
-	} else {
-		err = uffd_anon_create(req, resolve->index);
+	if (resolve->source->whole) {
+		err = uffd_anon_create_huge(req);
+		if (err != -ENOMEM)
+			return err;
 	}
-	trace_userfaultfd_resolve(uffd_anon_request, req, err);
+	if (uffd_anon_one_policy(req->vma))
+		err = uffd_anon_create_many(req);
+	else
+		err = userfaultfd_create_folios(req, uffd_anon_create);
+	resolve->nr_pages = folio_batch_count(&resolve->folios);
 	return err;
 }
 
