@@ -18,11 +18,11 @@
 #include <linux/mm.h>
 #include <linux/mm_inline.h>
 #include <linux/pagemap.h>
+#include <linux/pgalloc.h>
 #include <linux/rmap.h>
 #include <linux/sched/signal.h>
 #include <linux/swapops.h>
 #include <linux/uaccess.h>
-#include <asm/pgalloc.h>
 #include <asm/tlbflush.h>
 
 #include "internal.h"
@@ -343,7 +343,7 @@ static pte_t uffd_next_entry(pte_t entry, struct page *before, struct page *page
 /* Map @nr new anonymous folios of one page each, which nobody knows: no locks. */
 static __always_inline
 unsigned int uffd_map_anon(struct uffd_fill *fill, pte_t *pte,
-				  struct folio **folios, long nr)
+			   struct folio **folios, long nr)
 {
 	struct vm_area_struct *vma = fill->vma;
 	unsigned long addr = fill->addr;
@@ -371,7 +371,7 @@ unsigned int uffd_map_anon(struct uffd_fill *fill, pte_t *pte,
  */
 static __always_inline
 unsigned int uffd_map_file(struct uffd_fill *fill, pte_t *pte,
-				  struct folio **folios, pgoff_t index, long nr)
+			   struct folio **folios, pgoff_t index, long nr)
 {
 	struct vm_area_struct *vma = fill->vma;
 	struct page *page = folio_file_page(folios[0], index);

@@ -11,8 +11,8 @@
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/mm_inline.h>
+#include <linux/pgalloc.h>
 #include <linux/rmap.h>
-#include <asm/pgalloc.h>
 
 #include "internal.h"
 #include "userfaultfd_internal.h"
