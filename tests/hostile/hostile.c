@@ -189,8 +189,8 @@ static int unable(struct uffd_request *req)
 }
 
 /*
- * Says that the source is not in memory each time, which is true of its second
- * page only: the core reads the first.
+ * Says that the source is not in memory, which is true of its second page only:
+ * the core reads the first.
  */
 static int again(struct uffd_request *req)
 {
