@@ -1012,4 +1012,59 @@ TEST_F(change, mremap_succeeds)
 	EXPECT_FILLS_WORK(self->area);
 }
 
+/* Truncation, while COPY has a page that is not in the file yet */
+
+static volatile bool stop_truncating;
+
+static void *truncate_fn(void *arg)
+{
+	struct lab_mem *m = arg;
+
+	while (!stop_truncating) {
+		if (ftruncate(m->fd, 0) || ftruncate(m->fd, m->len))
+			return arg;
+	}
+	return NULL;
+}
+
+TEST(truncated_while_copied)
+{
+	long reserved = lab_pool_number(LAB_HUGE, "resv_hugepages");
+	long free = lab_pool_number(LAB_HUGE, "free_hugepages");
+	unsigned long i, n = lab_scale(400);
+	__u64 end = lab_now_ms() + 5000;
+	struct lab_mem m;
+	pthread_t thread;
+	void *failed;
+	char *src;
+	int uffd, err;
+
+	ASSERT_EQ(0, lab_mem_make(&m, &lab_hugetlb_shared, PAGES));
+	src = mmap(NULL, m.len, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+		   MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	ASSERT_NE(MAP_FAILED, src);
+	uffd = lab_uffd_open(UFFD_FEATURE_MISSING_HUGETLBFS);
+	ASSERT_LE(0, uffd);
+	ASSERT_EQ(0, lab_register(uffd, m.area, m.len, LAB_MISSING, NULL));
+	stop_truncating = false;
+	ASSERT_EQ(0, pthread_create(&thread, NULL, truncate_fn, &m));
+	/* Truncation may keep COPY waiting for long. */
+	for (i = 0; i < n && lab_now_ms() < end; i++) {
+		err = lab_copy(uffd, m.area + i % PAGES * m.page, src, m.page,
+			       0, NULL);
+		EXPECT_TRUE(!err || err == -EFAULT || err == -EEXIST) {
+			TH_LOG("errno %d", -err);
+		}
+	}
+	EXPECT_LE(10, i);
+	stop_truncating = true;
+	ASSERT_EQ(0, pthread_join(thread, &failed));
+	EXPECT_EQ(NULL, failed);
+	close(uffd);
+	munmap(src, m.len);
+	lab_mem_drop(&m);
+	EXPECT_EQ(reserved, lab_pool_number(LAB_HUGE, "resv_hugepages"));
+	EXPECT_EQ(free, lab_pool_number(LAB_HUGE, "free_hugepages"));
+}
+
 TEST_HARNESS_MAIN
