@@ -223,15 +223,15 @@ static inline int lab_file_tmpfs(size_t len)
 			 len);
 }
 
-/* A file system of its own, which goes with the file. */
-static inline int lab_file_ramfs(size_t len)
+/* On a file system of its own, which goes with the file */
+static inline int lab_file_on(const char *fs, const char *options, size_t len)
 {
-	char dir[] = "/tmp/uffd-ramfs-XXXXXX";
+	char dir[] = "/tmp/uffd-lab-XXXXXX";
 	int fd = -1, err;
 
 	if (!mkdtemp(dir))
 		return -errno;
-	if (mount("uffd-lab", dir, "ramfs", 0, NULL)) {
+	if (mount("uffd-lab", dir, fs, 0, options)) {
 		err = errno;
 	} else {
 		fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
@@ -241,6 +241,11 @@ static inline int lab_file_ramfs(size_t len)
 	rmdir(dir);
 	errno = err;
 	return lab_sized(fd, len);
+}
+
+static inline int lab_file_ramfs(size_t len)
+{
+	return lab_file_on("ramfs", NULL, len);
 }
 
 #ifndef __NR_memfd_secret

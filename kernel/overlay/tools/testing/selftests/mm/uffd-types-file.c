@@ -199,36 +199,16 @@ TEST_F(memcg, charged_once)
 
 /* Huge pages */
 
-/* A file of a file system of its own */
-static int file_on_tmpfs(size_t len, const char *options)
-{
-	char dir[] = "/tmp/uffd-types.XXXXXX";
-	int fd = -1, err;
-
-	if (!mkdtemp(dir))
-		return -errno;
-	if (mount("none", dir, "tmpfs", 0, options)) {
-		err = errno;
-	} else {
-		fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-		err = errno;
-		umount2(dir, MNT_DETACH);
-	}
-	rmdir(dir);
-	errno = err;
-	return lab_sized(fd, len);
-}
-
 /* Huge pages for everybody who asks for a page of a hole */
 static int file_huge(size_t len)
 {
-	return file_on_tmpfs(len, "huge=always");
+	return lab_file_on("tmpfs", "huge=always", len);
 }
 
 /* The same, but there is room for one and a half */
 static int file_full(size_t len)
 {
-	return file_on_tmpfs(len, "huge=always,size=3M");
+	return lab_file_on("tmpfs", "huge=always,size=3M", len);
 }
 
 static const struct lab_type lab_huge_shared = {
@@ -236,25 +216,10 @@ static const struct lab_type lab_huge_shared = {
 static const struct lab_type lab_huge_private = {
 	"huge_private", LAB_T_FILE, file_huge, 0, NULL };
 
-/* Like lab_setup(); area, second mapping and source are two huge pages each. */
+/* Area, second mapping and source are two huge pages each. */
 static int setup_huge(struct lab *l, const struct lab_type *type)
 {
-	int err = lab_setup(l, &lab_anon);
-
-	if (err)
-		return err;
-	munmap(l->src, l->m.len + LAB_PAGE);
-	l->src = NULL;
-	lab_mem_drop(&l->m);
-	err = lab_mem_make(&l->m, type, 2 * LAB_HUGE / LAB_PAGE);
-	if (err)
-		return err;
-	l->src = mmap(NULL, l->m.len + LAB_PAGE, PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (l->src == MAP_FAILED)
-		return -errno;
-	lab_fill(l->src, l->m.len + LAB_PAGE, 1);
-	return 0;
+	return lab_setup_pages(l, type, 2 * LAB_HUGE / LAB_PAGE);
 }
 
 /* Whether granules [first, first + n) of the area are those of the source */

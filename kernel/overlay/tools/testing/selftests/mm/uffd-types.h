@@ -39,14 +39,15 @@ struct lab {
 	char *src;	/* m.len bytes of random content, present */
 };
 
-static inline int lab_setup(struct lab *l, const struct lab_type *type)
+static inline int lab_setup_pages(struct lab *l, const struct lab_type *type,
+				  unsigned int pages)
 {
 	int err;
 
 	lab_catch_signals();
 	l->src = NULL;
 	l->uffd = -1;
-	err = lab_mem_make(&l->m, type, PAGES);
+	err = lab_mem_make(&l->m, type, pages);
 	if (err)
 		return err;
 	/* One page more, for sources that are not aligned */
@@ -57,6 +58,11 @@ static inline int lab_setup(struct lab *l, const struct lab_type *type)
 	lab_fill(l->src, l->m.len + LAB_PAGE, 1);
 	l->uffd = lab_uffd_open(BASE_FEATURES);
 	return l->uffd < 0 ? l->uffd : 0;
+}
+
+static inline int lab_setup(struct lab *l, const struct lab_type *type)
+{
+	return lab_setup_pages(l, type, PAGES);
 }
 
 static inline void lab_teardown(struct lab *l)
