@@ -291,12 +291,31 @@ static void mount_file_systems(void)
 	}
 }
 
-/* A line that carries bytes as they are. */
-static int open_line(const char *path)
+/*
+ * Each line has an interrupt of its own, which without ACPI the kernel has to be
+ * told. A line that was changed has to be opened anew.
+ */
+static void set_interrupt(const char *path, int irq)
 {
 	int fd = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
-	struct termios tio;
+	struct serial_struct serial;
 
+	if (fd < 0 || ioctl(fd, TIOCGSERIAL, &serial))
+		fatal("cannot open %s", path);
+	serial.irq = irq;
+	if (ioctl(fd, TIOCSSERIAL, &serial))
+		fatal("cannot set the interrupt of %s", path);
+	close(fd);
+}
+
+/* A line that carries bytes as they are. The interrupt is as in lab/boot. */
+static int open_line(const char *path, int irq)
+{
+	struct termios tio;
+	int fd;
+
+	set_interrupt(path, irq);
+	fd = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0 || tcgetattr(fd, &tio))
 		fatal("cannot open %s", path);
 	cfmakeraw(&tio);
@@ -328,8 +347,8 @@ static void open_channels(void)
 		dup2(console, STDERR_FILENO);
 	}
 	setlinebuf(stdout);
-	report_fd = open_line("/dev/ttyS2");
-	output_fd = open_line("/dev/ttyS1");
+	report_fd = open_line("/dev/ttyS2", 6);
+	output_fd = open_line("/dev/ttyS1", 3);
 	kmsg_fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (kmsg_fd < 0)
 		fatal("cannot open /dev/kmsg");
@@ -812,7 +831,7 @@ static void send_files(void)
 
 	if (!parameter("lab.out"))
 		return;
-	fd = open_line("/dev/ttyS3");
+	fd = open_line("/dev/ttyS3", 7);
 	must_run(fd, (char *[]){ "/bin/tar", "-c", "-C", "/out", ".", NULL });
 	report("out %ld", sent(fd));
 	close(fd);

@@ -33,7 +33,8 @@
  * @ctx: the userfaultfd.
  * @flags: what is done: an MFILL_ATOMIC_ mode and its options.
  * @start: first address of the range.
- * @end: address behind the range, or behind the part of it that comes first.
+ * @end: address behind the range.
+ * @until: address behind the part of it that comes first, else @end.
  * @addr: next address to fill; all before it is done.
  * @source: the content from @addr on, with MFILL_ATOMIC_COPY and _ZEROPAGE.
  * @spare: a folio to read the source into without locks, or NULL.
@@ -47,12 +48,14 @@
  * @vm_flags: the mapping's UFFD_FILL_VM_FLAGS at that time.
  * @fetched: where the source was last read or touched without locks, if it was.
  * @skipped: counts the bytes that were there already; NULL if that is an error.
+ * @again: one walk did not do.
  */
 struct uffd_fill {
 	struct userfaultfd_ctx *ctx;
 	uffd_flags_t flags;
 	unsigned long start;
 	unsigned long end;
+	unsigned long until;
 	unsigned long addr;
 	struct uffd_source source;
 	struct folio *spare;
@@ -65,6 +68,7 @@ struct uffd_fill {
 	vm_flags_t vm_flags;
 	unsigned long fetched;
 	unsigned long *skipped;
+	bool again;
 };
 
 /* So many pages at most are mapped under one page table lock. */
@@ -376,13 +380,15 @@ unsigned int uffd_map_file(struct uffd_fill *fill, pte_t *pte,
 	struct vm_area_struct *vma = fill->vma;
 	struct page *page = folio_file_page(folios[0], index);
 	pte_t entry = uffd_page_entry(fill, page, true);
-	const pgoff_t end = index + nr;
 	unsigned int i = 0;
+	long left = nr;
 
 	for (;;) {
 		struct folio *folio = folios[i++];
-		long n = min(end, folio_next_index(folio)) - index;
+		long n = 1;
 
+		if (left > 1)
+			n = min_t(long, left, folio_next_index(folio) - index);
 		if (n > 1)
 			folio_ref_add(folio, n - 1);
 		folio_add_file_rmap_ptes(folio, page, n, vma);
@@ -390,7 +396,8 @@ unsigned int uffd_map_file(struct uffd_fill *fill, pte_t *pte,
 		folio_unlock(folio);
 
 		index += n;
-		if (index == end)
+		left -= n;
+		if (!left)
 			break;
 		entry = uffd_next_entry(entry, page, folio_page(folios[i], 0));
 		page = folio_page(folios[i], 0);
@@ -499,7 +506,6 @@ static __always_inline int uffd_fill_resolve(struct uffd_fill *fill,
 	const bool find = uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_CONTINUE);
 	int err;
 
-	fill->source.not_resident = false;
 	uffd_init_resolve(req, fill->vma,
 			  linear_page_index(fill->vma, fill->addr), nr,
 			  find ? NULL : &fill->source);
@@ -546,9 +552,10 @@ static __always_inline int uffd_fill_folios(struct uffd_fill *fill, pmd_t *pmd,
 		return err;
 
 	err = uffd_map_folios(fill, pmd, &req.resolve);
+	if (likely(err == (int)folio_batch_count(folios)))
+		return 0;
 	/* Behind an obstacle nothing is mapped. */
-	if (unlikely(err < (int)folio_batch_count(folios)))
-		uffd_fill_give_back(fill, folios, max(err, 0));
+	uffd_fill_give_back(fill, folios, max(err, 0));
 	return min(err, 0);
 }
 
@@ -614,7 +621,7 @@ static noinline int uffd_fill_walk_huge(struct uffd_fill *fill)
 
 	do {
 		err = uffd_fill_huge(fill);
-		if (unlikely(err) || fill->addr == fill->end)
+		if (unlikely(err) || fill->addr == fill->until)
 			return err;
 		err = uffd_fill_rest();
 	} while (likely(!err));
@@ -630,7 +637,7 @@ static bool uffd_fill_may_map_whole(const struct uffd_fill *fill)
 	struct vm_area_struct *vma = fill->vma;
 
 	if (!IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) ||
-	    fill->end - fill->addr < PMD_SIZE || (fill->addr & ~PMD_MASK) ||
+	    fill->until - fill->addr < PMD_SIZE || (fill->addr & ~PMD_MASK) ||
 	    (fill->flags & MFILL_ATOMIC_WP) || uffd_fill_special(fill))
 		return false;
 	if (fill->handler == uffd_anon_request)
@@ -749,12 +756,11 @@ static noinline int uffd_fill_no_table(struct uffd_fill *fill, pmd_t *pmd)
 }
 
 /* Fill from fill->addr on, as far as one answer or run goes. */
-static __always_inline int uffd_fill_next(struct uffd_fill *fill, bool special,
-					  pmd_t *pmd)
+static __always_inline int uffd_fill_next(struct uffd_fill *fill, pmd_t *pmd)
 {
 	pmd_t pmdval = pmdp_get_lockless(pmd);
 	int ret = 0;
-	long nr;
+	long nr = 1;
 
 	if (unlikely(pmd_none(pmdval)))
 		ret = uffd_fill_no_table(fill, pmd);
@@ -764,37 +770,38 @@ static __always_inline int uffd_fill_next(struct uffd_fill *fill, bool special,
 	if (unlikely(ret))
 		return min(ret, 0);
 
-	nr = (pmd_addr_end(fill->addr, fill->end) - fill->addr) >> PAGE_SHIFT;
-	nr = min(nr, UFFD_FILL_RUN);
-	return special ? uffd_map_special(fill, pmd, nr) :
-			 uffd_fill_folios(fill, pmd, nr);
+	if (fill->until - fill->addr > PAGE_SIZE) {
+		nr = (pmd_addr_end(fill->addr, fill->until) - fill->addr) >>
+		     PAGE_SHIFT;
+		nr = min(nr, UFFD_FILL_RUN);
+	}
+	return uffd_fill_special(fill) ? uffd_map_special(fill, pmd, nr) :
+					 uffd_fill_folios(fill, pmd, nr);
 }
 
-/* Fill from fill->addr to fill->end, as far as it goes. */
+/* Fill from fill->addr to fill->until, as far as it goes. */
 static __always_inline int uffd_fill_walk(struct uffd_fill *fill)
 {
-	pmd_t *pmd = NULL;
-	bool special;
+	pmd_t *pmd;
 	int err;
 
 	if (unlikely(fill->huge))
 		return uffd_fill_walk_huge(fill);
 
-	special = uffd_fill_special(fill);
-	do {
-		/* A walk is good for all of a page table. */
-		if (!pmd)
-			pmd = uffd_walk(fill->vma->vm_mm, fill->addr);
+	for (;;) {
+		pmd = uffd_walk(fill->vma->vm_mm, fill->addr);
 		if (unlikely(!pmd))
 			return -ENOMEM;
-		err = uffd_fill_next(fill, special, pmd);
-		if (unlikely(err) || fill->addr == fill->end)
-			return err;
-		if (!(fill->addr & ~PMD_MASK))
-			pmd = NULL;
-		err = uffd_fill_rest();
-	} while (likely(!err));
-	return err;
+		/* A walk is good for all of a page table. */
+		do {
+			err = uffd_fill_next(fill, pmd);
+			if (unlikely(err) || fill->addr == fill->until)
+				return err;
+			err = uffd_fill_rest();
+			if (unlikely(err))
+				return err;
+		} while (fill->addr & ~PMD_MASK);
+	}
 }
 
 /*
@@ -922,7 +929,7 @@ static int uffd_fill_fetch(struct uffd_fill *fill, bool first)
 		       -EFAULT : 0;
 
 	if (!fill->huge)
-		fill->end = fill->addr + PAGE_SIZE;
+		fill->until = fill->addr + PAGE_SIZE;
 	return uffd_fill_bounce(fill);
 }
 
@@ -947,6 +954,7 @@ static int uffd_fill_reread(struct uffd_fill *fill)
 	uffd_fill_unlock(fill);
 
 	err = uffd_fill_fetch(fill, first);
+	fill->source.not_resident = false;
 	fill->source.whole = false;
 	/* However often a type wants its source anew, it can be killed. */
 	if (!err && fatal_signal_pending(current))
@@ -966,7 +974,7 @@ static int uffd_fill_reread(struct uffd_fill *fill)
  */
 static unsigned long uffd_fill_present(const struct uffd_fill *fill)
 {
-	const unsigned long end = pmd_addr_end(fill->addr, fill->end);
+	const unsigned long end = pmd_addr_end(fill->addr, fill->until);
 	const long nr = (end - fill->addr) >> PAGE_SHIFT;
 	const bool special = uffd_fill_special(fill);
 	spinlock_t *ptl;	/* of the page table */
@@ -993,13 +1001,13 @@ static unsigned long uffd_fill_present(const struct uffd_fill *fill)
 }
 
 /*
- * After a walk that did not get to @end.
+ * After a walk that did not get to fill->end, or not at once.
  *
  * Return: 0 to walk on, above 0 if there is nothing left to do, or an errno.
  */
-static noinline int uffd_fill_again(struct uffd_fill *fill, unsigned long end,
-				    int err)
+static noinline int uffd_fill_again(struct uffd_fill *fill, int err)
 {
+	fill->again = true;
 	/* A page table came or went meanwhile. */
 	if (err == -EAGAIN)
 		return uffd_fill_rest();
@@ -1010,16 +1018,16 @@ static noinline int uffd_fill_again(struct uffd_fill *fill, unsigned long end,
 
 		*fill->skipped += len;
 		uffd_fill_advance(fill, fill->addr + len);
-		if (fill->addr < fill->end)
+		if (fill->addr < fill->until)
 			return uffd_fill_rest();
 		err = 0;
 	}
 	if (err)
 		return err;
-	if (fill->addr == end)
+	if (fill->addr == fill->end)
 		return 1;
 	/* All of the part that was likely to be in memory: try twice as much. */
-	fill->end += min(fill->end - fill->fetched, end - fill->end);
+	fill->until += min(fill->until - fill->fetched, fill->end - fill->until);
 	return uffd_fill_rest();
 }
 
@@ -1045,14 +1053,13 @@ ssize_t userfaultfd_fill(struct userfaultfd_ctx *ctx, unsigned long start,
 			 uffd_flags_t flags, unsigned long *skipped)
 {
 	struct uffd_fill fill __uninitialized;
-	const unsigned long end = start + len;
-	bool again = false;
 	int err;
 
 	fill.ctx = ctx;
 	fill.flags = flags;
 	fill.start = start;
-	fill.end = end;
+	fill.end = start + len;
+	fill.until = fill.end;
 	fill.addr = start;
 	fill.source.from_user = uffd_flags_mode_is(flags, MFILL_ATOMIC_COPY);
 	fill.source.from = (const char __user *)user;
@@ -1063,6 +1070,7 @@ ssize_t userfaultfd_fill(struct userfaultfd_ctx *ctx, unsigned long start,
 	fill.huge = false;
 	fill.file = NULL;
 	fill.skipped = skipped;
+	fill.again = false;
 
 	if (uffd_flags_mode_is(flags, MFILL_ATOMIC_CONTINUE)) {
 		/*
@@ -1079,14 +1087,12 @@ ssize_t userfaultfd_fill(struct userfaultfd_ctx *ctx, unsigned long start,
 	err = uffd_fill_choose(&fill);
 	while (likely(!err)) {
 		err = uffd_fill_walk(&fill);
-		if (likely(!err && fill.end == end))
-			break;
-		again = true;
-		err = uffd_fill_again(&fill, end, err);
+		if (likely(!err && !fill.again)) {
+			__uffd_fill_unlock(&fill);
+			return fill.addr - fill.start;
+		}
+		err = uffd_fill_again(&fill, err);
 	}
-	if (likely(!again))
-		__uffd_fill_unlock(&fill);
-	else
-		uffd_fill_end(&fill);
-	return fill.addr > start ? fill.addr - start : err;
+	uffd_fill_end(&fill);
+	return fill.addr > fill.start ? fill.addr - fill.start : err;
 }

@@ -644,20 +644,8 @@ static char *map_aligned(int fd, size_t len)
 		    0);
 }
 
-#define THP_RACE(name)							\
-	FIXTURE(name) { };						\
-	FIXTURE_SETUP(name)						\
-	{								\
-		race_begin();						\
-		ASSERT_TRUE(thp_begin()) {				\
-			thp_end();					\
-		}							\
-	}								\
-	FIXTURE_TEARDOWN(name)						\
-	{								\
-		thp_end();						\
-		race_drop();						\
-	}
+#define THP_RACE(name) \
+	RACE_AMID(name, ASSERT_TRUE(thp_begin()) thp_end(), thp_end())
 
 THP_RACE(collapse)
 
@@ -854,7 +842,7 @@ TEST_F_TIMEOUT(whole, race, TIMEOUT_S)
  * Two sides fill a huge page or some pages of one, and whoever touches a page
  * that is missing gets that one. The last side takes a huge page apart, has it
  * made whole again, so that there is no page table, and lets go of it. Whoever
- * filled a page, it holds the same.
+ * filled a page, it holds the same, or it was declared bad and is a SIGBUS.
  *
  * A hole in the file is as large as a huge page: a smaller one reads as zeroes
  * before it is there, and for good if the huge page cannot be split.
@@ -910,19 +898,40 @@ static void new_fill(unsigned int nr)
 	}
 }
 
+static void new_access(size_t page, bool write)
+{
+	__u64 v = stamp(page, SERVED);
+
+	/* A write writes what is there. */
+	if (write)
+		__atomic_store_n((__u64 *)at(page) + 1, v, __ATOMIC_RELAXED);
+	check_hot(page, v, v);
+}
+
 static void new_touch(unsigned int nr)
 {
 	(void)nr;
-	while (!stop) {
-		size_t page = whole_page();
-		__u64 v = stamp(page, SERVED);
+	while (!stop)
+		if (TRY(new_access(whole_page(), rnd() % 4 == 0)))
+			ADD(SIGBUS);
+}
 
-		/* A write writes what is there. */
-		if (rnd() % 4 == 0)
-			__atomic_store_n((__u64 *)at(page) + 1, v,
-					 __ATOMIC_RELAXED);
-		check_hot(page, v, v);
-	}
+static void new_check(size_t page)
+{
+	if (!words_are(mem.area, page, 0, stamp(page, SERVED)))
+		wrong("page %zu holds something else", page);
+}
+
+/* Each is lost to the machine. */
+#define NEW_BAD		64
+
+/* Declares a page bad: a signal says so at once to who does, and maps it. */
+static void new_fail(size_t page)
+{
+	/* It can be bad already, or its huge page cannot be split. */
+	if (madvise(at(page), PAGE, MADV_HWPOISON) && errno != EHWPOISON &&
+	    errno != EFAULT && errno != EBUSY)
+		wrong("MADV_HWPOISON of page %zu: errno %d", page, errno);
 }
 
 static void new_protect(size_t page, size_t n)
@@ -960,11 +969,15 @@ static void new_take_apart(unsigned int nr)
 			if (!lab_is_file(&mem))
 				new_protect(page, n);
 			break;
+		case 3:
+			if (COUNT(POISONED) < NEW_BAD && TRY(new_fail(page)))
+				ADD(POISONED);
+			break;
 		}
 		page = huge * HUGE_PAGES;
 		for (size_t i = page; i < page + HUGE_PAGES; i++)
-			if (!words_are(mem.area, i, 0, stamp(i, SERVED)))
-				wrong("page %zu holds something else", i);
+			if (TRY(new_check(i)))
+				ADD(SIGBUS);
 		collapse(mem.area, huge);
 		new_advise(at(page), HUGE_PAGES, lab_is_file(&mem) ?
 			   MADV_REMOVE : MADV_DONTNEED);
@@ -1001,6 +1014,7 @@ static unsigned long new_ops(void)
 
 	n = share(n, 500, COUNT(ZAPPED));
 	n = share(n, 500, COUNT(MISSING));
+	n = share(n, OPERATIONS / (NEW_BAD / 2), COUNT(POISONED));
 	return lab_is_file(&mem) ? n : share(n, OPERATIONS, COUNT(WP));
 }
 

@@ -671,19 +671,25 @@ static inline void hot_touch(unsigned int nr)
 	}
 }
 
+/* Does something that a signal may end: 0, or the signal. */
+#define TRY(what)							\
+({									\
+	struct lab_env env;						\
+	int sig = sigsetjmp(env.buf, 0);				\
+									\
+	if (!sig) {							\
+		lab_signal_env = &env;					\
+		what;							\
+	}								\
+	lab_signal_env = NULL;						\
+	sig;								\
+})
+
 /* Reads two words of a page: 0, or the signal. */
 static inline int read_ends(size_t page, __u64 *first, __u64 *last)
 {
-	struct lab_env env;
-	int sig = sigsetjmp(env.buf, 0);
-
-	if (!sig) {
-		lab_signal_env = &env;
-		*first = word(mem.area, page, 0);
-		*last = word(mem.area, page, WORDS - 1);
-	}
-	lab_signal_env = NULL;
-	return sig;
+	return TRY(*first = word(mem.area, page, 0);
+		   *last = word(mem.area, page, WORDS - 1));
 }
 
 /*
@@ -753,11 +759,16 @@ static inline size_t round_pages(size_t pages)
 	return n > pages ? pages : n < 8 * BLOCK ? 8 * BLOCK : n;
 }
 
-/* Each race is a fixture of its own, whose variants are its memory types. */
-#define RACE(name)							\
+/*
+ * Each race is a fixture of its own, whose variants are its memory types; with
+ * @set_up and @tear_down, what it needs changed in the system.
+ */
+#define RACE_AMID(name, set_up, tear_down)				\
 	FIXTURE(name) { };						\
-	FIXTURE_SETUP(name) { race_begin(); }				\
-	FIXTURE_TEARDOWN(name) { race_drop(); }
+	FIXTURE_SETUP(name) { race_begin(); set_up; }			\
+	FIXTURE_TEARDOWN(name) { tear_down; race_drop(); }
+
+#define RACE(name)	RACE_AMID(name, , )
 
 #define MAKE(type, pages, features, modes)				\
 do {									\
