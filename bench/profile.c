@@ -7,7 +7,9 @@
  *	-plugin profile.so,symbols=FILE,counts=FILE
  *
  * SYMBOLS is what `nm -n vmlinux` prints. COUNTS becomes a table of
- * tab-separated values: function, count; the functions that ran only.
+ * tab-separated values: function, count; the functions that ran only. The last
+ * line is for page table locks: how many instructions they were held for in all, and
+ * how often they were taken.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +31,20 @@ static struct function {
 static size_t count;
 static const char *counts_path;
 
+/*
+ * A page table lock: what _raw_spin_lock() writes to when __pte_offset_map_lock()
+ * has called it. It is held until a byte of zero is written there.
+ */
+static struct {
+	bool wanted;		/* it will be the next one taken */
+	uint64_t at;		/* its address while it is held, else 0 */
+	uint64_t since;
+	uint64_t held;		/* instructions, between marks */
+	uint64_t taken;		/* times */
+} lock;
+static uint64_t executed;	/* instructions, of all functions */
+static bool measuring;
+
 static struct function *function_at(uint64_t address)
 {
 	size_t low = 0, high = count;
@@ -45,12 +61,71 @@ static struct function *function_at(uint64_t address)
 	return &functions[low];
 }
 
+static void want_lock(unsigned int vcpu, void *data)
+{
+	(void)vcpu;
+	(void)data;
+	lock.wanted = true;
+}
+
+static void take_lock(unsigned int vcpu, qemu_plugin_meminfo_t info,
+		      uint64_t address, void *data)
+{
+	(void)vcpu;
+	(void)info;
+	(void)data;
+	if (!lock.wanted)
+		return;
+	lock.wanted = false;
+	lock.at = address;
+	lock.since = executed;
+}
+
+static void drop_lock(unsigned int vcpu, qemu_plugin_meminfo_t info,
+		      uint64_t address, void *data)
+{
+	(void)vcpu;
+	(void)info;
+	(void)data;
+	if (address != lock.at)
+		return;
+	lock.at = 0;
+	if (!measuring)
+		return;
+	lock.held += executed - lock.since;
+	lock.taken++;
+}
+
+/* movb $0, to memory: how a spinlock is dropped, among other things */
+static bool clears_byte(const struct qemu_plugin_insn *insn)
+{
+	const uint8_t *bytes = qemu_plugin_insn_data(insn);
+	size_t size = qemu_plugin_insn_size(insn);
+	size_t prefix = (bytes[0] & 0xf0) == 0x40;
+
+	return bytes[prefix] == 0xc6 && !bytes[size - 1];
+}
+
+static void follow_lock(struct qemu_plugin_insn *insn, const struct function *f)
+{
+	if (!strcmp(f->name, "__pte_offset_map_lock"))
+		qemu_plugin_register_vcpu_insn_exec_cb(insn, want_lock,
+				QEMU_PLUGIN_CB_NO_REGS, NULL);
+	if (!strcmp(f->name, "_raw_spin_lock"))
+		qemu_plugin_register_vcpu_mem_cb(insn, take_lock,
+				QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_W, NULL);
+	else if (clears_byte(insn))
+		qemu_plugin_register_vcpu_mem_cb(insn, drop_lock,
+				QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_W, NULL);
+}
+
 static void begin(unsigned int vcpu, void *data)
 {
 	size_t i;
 
 	(void)vcpu;
 	(void)data;
+	measuring = true;
 	for (i = 0; i < count; i++)
 		functions[i].before = functions[i].now;
 }
@@ -61,6 +136,7 @@ static void end(unsigned int vcpu, void *data)
 
 	(void)vcpu;
 	(void)data;
+	measuring = false;
 	for (i = 0; i < count; i++)
 		functions[i].sum += functions[i].now - functions[i].before;
 }
@@ -76,6 +152,9 @@ static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 
 		qemu_plugin_register_vcpu_insn_exec_inline(insn,
 				QEMU_PLUGIN_INLINE_ADD_U64, &f->now, 1);
+		qemu_plugin_register_vcpu_insn_exec_inline(insn,
+				QEMU_PLUGIN_INLINE_ADD_U64, &executed, 1);
+		follow_lock(insn, f);
 		if (qemu_plugin_insn_is(insn, mark_begin, sizeof(mark_begin)))
 			qemu_plugin_register_vcpu_insn_exec_cb(insn, begin,
 					QEMU_PLUGIN_CB_NO_REGS, NULL);
@@ -100,6 +179,8 @@ static void write_counts(qemu_plugin_id_t id, void *data)
 		if (functions[i].sum)
 			fprintf(out, "%s\t%llu\n", functions[i].name,
 				(unsigned long long)functions[i].sum);
+	fprintf(out, "(lock)\t%llu\t%llu\n", (unsigned long long)lock.held,
+		(unsigned long long)lock.taken);
 	fclose(out);
 }
 

@@ -17,6 +17,8 @@ struct qemu_plugin_tb;
 struct qemu_plugin_insn;
 enum qemu_plugin_op { QEMU_PLUGIN_INLINE_ADD_U64 };
 enum qemu_plugin_cb_flags { QEMU_PLUGIN_CB_NO_REGS };
+enum qemu_plugin_mem_rw { QEMU_PLUGIN_MEM_R = 1, QEMU_PLUGIN_MEM_W };
+typedef uint32_t qemu_plugin_meminfo_t;
 
 void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id,
 		void (*cb)(qemu_plugin_id_t id, struct qemu_plugin_tb *tb));
@@ -25,6 +27,11 @@ void qemu_plugin_register_vcpu_insn_exec_inline(struct qemu_plugin_insn *insn,
 void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn,
 		void (*cb)(unsigned int vcpu, void *data),
 		enum qemu_plugin_cb_flags flags, void *data);
+void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *insn,
+		void (*cb)(unsigned int vcpu, qemu_plugin_meminfo_t info,
+			   uint64_t address, void *data),
+		enum qemu_plugin_cb_flags flags, enum qemu_plugin_mem_rw rw,
+		void *data);
 void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id,
 		void (*cb)(qemu_plugin_id_t id, void *data), void *data);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);

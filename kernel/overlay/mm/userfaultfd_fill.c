@@ -1042,11 +1042,11 @@ static noinline int uffd_fill_again(struct uffd_fill *fill, int err)
  *	this; NULL if that is the end of the fill.
  *
  * Context: process context, no locks, ctx->mm is pinned.
- * Return: bytes filled or skipped, if any were; else -EAGAIN if the mapping changed or is
- * changing, -ENOENT if the range is not in one registered mapping, -EINVAL if
- * that cannot be filled like this, -EEXIST if a page is there already, -EFAULT
- * if the source is not readable, the file ends before, or there is nothing to
- * CONTINUE, -ENOMEM, -EIO, -EINTR.
+ * Return: bytes filled or skipped, if any were; else -EAGAIN if the mapping
+ * changed or is changing, -ENOENT if the range is not in one registered mapping,
+ * -EINVAL if that cannot be filled like this, -EEXIST if a page is there already,
+ * -EFAULT if the source is not readable, the file ends before, or there is
+ * nothing to CONTINUE, -ENOMEM, -EIO, -EINTR.
  */
 ssize_t userfaultfd_fill(struct userfaultfd_ctx *ctx, unsigned long start,
 			 unsigned long len, unsigned long user,

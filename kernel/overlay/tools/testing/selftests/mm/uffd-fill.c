@@ -7,7 +7,7 @@
 #include "uffd-calls.h"
 #include <sys/wait.h>
 
-#define SKIP	UFFDIO_FILL_MODE_SKIP_PRESENT
+#define SKIP_PRESENT UFFDIO_FILL_MODE_SKIP_PRESENT
 
 static const __u32 what_of[FILLS] = { _UFFDIO_COPY, _UFFDIO_ZEROPAGE,
 				      _UFFDIO_CONTINUE, _UFFDIO_POISON };
@@ -166,7 +166,7 @@ TEST_F(fill, skips)
 	EXPECT_BLOCKED(&t);
 	EXPECT_FILL(l, _UFFDIO_COPY, 0, PAGES, 0, 1, 0, EEXIST);
 	EXPECT_BLOCKED(&t);
-	EXPECT_FILL(l, _UFFDIO_COPY, 1, PAGES - 1, SKIP, 4, 3, 0);
+	EXPECT_FILL(l, _UFFDIO_COPY, 1, PAGES - 1, SKIP_PRESENT, 4, 3, 0);
 	EXPECT_TOUCHED(&t, src_at(l, 3)[0]);
 	EXPECT_TRUE(same_at(l, page_at(l, 0), 0));
 	EXPECT_EQ(0, memcmp(page_at(l, 1), src_at(l, 3), 2 * l->m.page));
@@ -175,7 +175,7 @@ TEST_F(fill, skips)
 	EXPECT_TRUE(same_at(l, page_at(l, 4), 4));
 	EXPECT_TRUE(same_at(l, page_at(l, 6), 6));
 	EXPECT_TRUE(same_at(l, page_at(l, 7), 7));
-	EXPECT_FILL(l, _UFFDIO_COPY, 0, PAGES, SKIP, 0, 8, 0);
+	EXPECT_FILL(l, _UFFDIO_COPY, 0, PAGES, SKIP_PRESENT, 0, 8, 0);
 	EXPECT_FILL(l, _UFFDIO_COPY, 7, 1, 0, 0, 0, EEXIST);
 	EXPECT_NO_MSG(l);
 }
@@ -189,9 +189,9 @@ TEST_F(fill, skips_poison)
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
 				  NULL));
 	ASSERT_EQ(0, lab_poison(l->uffd, page_at(l, 2), l->m.page, 0, NULL));
-	EXPECT_FILL(l, _UFFDIO_POISON, 1, 3, SKIP, 2, 1, 0);
+	EXPECT_FILL(l, _UFFDIO_POISON, 1, 3, SKIP_PRESENT, 2, 1, 0);
 	EXPECT_EQ(SIGBUS, lab_access(page_at(l, 3), false, &value, NULL));
-	EXPECT_FILL(l, _UFFDIO_COPY, 0, PAGES, SKIP, 8, 0, 0);
+	EXPECT_FILL(l, _UFFDIO_COPY, 0, PAGES, SKIP_PRESENT, 8, 0, 0);
 	EXPECT_TRUE(same_at(l, page_at(l, 2), 2));
 }
 
@@ -213,7 +213,7 @@ TEST_F(fill, skips_while_fetching)
 				      src_at(l, there[i]), l->m.page, 0, NULL));
 	}
 	r.src = (uintptr_t)from;
-	EXPECT_EQ(0, fill(l, _UFFDIO_COPY, &r, 1, SKIP, NULL));
+	EXPECT_EQ(0, fill(l, _UFFDIO_COPY, &r, 1, SKIP_PRESENT, NULL));
 	EXPECT_RESULT(l, r, 4, 4, 0);
 	for (i = 0; i < 4; i++) {
 		EXPECT_TRUE(same_at(l, page_at(l, there[i]), there[i]));
@@ -240,7 +240,7 @@ TEST_F(fill, unreadable_source)
 	ASSERT_EQ(0, lab_copy(l->uffd, page_at(l, 1), src_at(l, 1), l->m.page,
 			      0, NULL));
 	r[0].src = (uintptr_t)from;
-	EXPECT_EQ(0, fill(l, _UFFDIO_COPY, r, 2, SKIP, NULL));
+	EXPECT_EQ(0, fill(l, _UFFDIO_COPY, r, 2, SKIP_PRESENT, NULL));
 	EXPECT_RESULT(l, r[0], 2, 1, EFAULT);
 	EXPECT_RESULT(l, r[1], 1, 0, 0);
 	ASSERT_EQ(0, munmap(from, 3 * l->m.page));
@@ -255,7 +255,7 @@ TEST_F(fill, does_not_wake)
 				  NULL));
 	EXPECT_FAULT(l, &t, page_at(l, 1), false, 0, 0);
 	EXPECT_FILL(l, _UFFDIO_COPY, 0, 3, UFFDIO_FILL_MODE_DONTWAKE, 3, 0, 0);
-	EXPECT_FILL(l, _UFFDIO_COPY, 0, 3, SKIP | UFFDIO_FILL_MODE_DONTWAKE,
+	EXPECT_FILL(l, _UFFDIO_COPY, 0, 3, SKIP_PRESENT | UFFDIO_FILL_MODE_DONTWAKE,
 		    0, 3, 0);
 	EXPECT_BLOCKED(&t);
 	EXPECT_EQ(0, lab_wake(l->uffd, page_at(l, 1), l->m.page));
@@ -275,7 +275,7 @@ TEST_F(fill, protects)
 				  LAB_MISSING | LAB_WP, NULL));
 	ASSERT_EQ(0, lab_copy(l->uffd, page_at(l, 1), src_at(l, 1), l->m.page,
 			      0, NULL));
-	EXPECT_FILL(l, _UFFDIO_COPY, 0, 3, SKIP | UFFDIO_FILL_MODE_WP, 2, 1, 0);
+	EXPECT_FILL(l, _UFFDIO_COPY, 0, 3, SKIP_PRESENT | UFFDIO_FILL_MODE_WP, 2, 1, 0);
 	EXPECT_TRUE(lab_pm(page_at(l, 0), LAB_PM_UFFD_WP));
 	EXPECT_FALSE(lab_pm(page_at(l, 1), LAB_PM_UFFD_WP));
 	EXPECT_TRUE(lab_pm(page_at(l, 2), LAB_PM_UFFD_WP));
@@ -343,7 +343,7 @@ TEST_F(file, skips_what_is_not_mapped)
 	EXPECT_FAULT(l, &t, page_at(l, 2), false, 0, 0);
 	write_file(l, 2, 2);
 	write_file(l, 6, 1);
-	EXPECT_FILL(l, _UFFDIO_COPY, 0, PAGES, SKIP, 5, 3, 0);
+	EXPECT_FILL(l, _UFFDIO_COPY, 0, PAGES, SKIP_PRESENT, 5, 3, 0);
 	EXPECT_TOUCHED(&t, src_at(l, 2)[0]);
 	for (i = 0; i < PAGES; i++) {
 		EXPECT_TRUE(same_at(l, page_at(l, i), i));
@@ -361,8 +361,8 @@ TEST_F(file, skips_up_to_a_hole)
 	write_file(l, 0, 6);
 	ASSERT_EQ(0, lab_continue(l->uffd, page_at(l, 1), 2 * l->m.page, 0,
 				  NULL));
-	EXPECT_FILL(l, _UFFDIO_CONTINUE, 0, PAGES, SKIP, 4, 2, EFAULT);
-	EXPECT_FILL(l, _UFFDIO_CONTINUE, 0, PAGES, SKIP, 0, 6, EFAULT);
+	EXPECT_FILL(l, _UFFDIO_CONTINUE, 0, PAGES, SKIP_PRESENT, 4, 2, EFAULT);
+	EXPECT_FILL(l, _UFFDIO_CONTINUE, 0, PAGES, SKIP_PRESENT, 0, 6, EFAULT);
 }
 
 /* The interface itself */
@@ -463,13 +463,13 @@ TEST_F(call, changing)
 	ASSERT_EQ(0, pthread_create(&thread, NULL, remove_fn, page_at(l, 7)));
 	pfd = (struct pollfd) { .fd = l->uffd, .events = POLLIN };
 	ASSERT_EQ(1, poll(&pfd, 1, LAB_DEADLINE_MS));
-	EXPECT_EQ(-EAGAIN, fill(l, _UFFDIO_COPY, r, 2, SKIP, &done));
+	EXPECT_EQ(-EAGAIN, fill(l, _UFFDIO_COPY, r, 2, SKIP_PRESENT, &done));
 	EXPECT_EQ(0ULL, done);
 	EXPECT_EQ(EAGAIN, (int)r[0].error);
 	ASSERT_EQ(0, lab_read_msg(l->uffd, &msg, LAB_DEADLINE_MS));
 	EXPECT_EQ(UFFD_EVENT_REMOVE, msg.event);
 	ASSERT_EQ(0, lab_join(thread, LAB_DEADLINE_MS));
-	EXPECT_EQ(0, fill(l, _UFFDIO_COPY, r, 2, SKIP, &done));
+	EXPECT_EQ(0, fill(l, _UFFDIO_COPY, r, 2, SKIP_PRESENT, &done));
 	EXPECT_EQ(2ULL, done);
 	EXPECT_TRUE(same_at(l, page_at(l, 1), 1));
 }

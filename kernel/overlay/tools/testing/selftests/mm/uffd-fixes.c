@@ -1014,13 +1014,13 @@ TEST_F(change, mremap_succeeds)
 
 /* Truncation, while COPY has a page that is not in the file yet */
 
-static volatile bool stop_truncating;
+static bool stop_truncating;
 
 static void *truncate_fn(void *arg)
 {
 	struct lab_mem *m = arg;
 
-	while (!stop_truncating) {
+	while (!__atomic_load_n(&stop_truncating, __ATOMIC_RELAXED)) {
 		if (ftruncate(m->fd, 0) || ftruncate(m->fd, m->len))
 			return arg;
 	}
@@ -1046,7 +1046,7 @@ TEST(truncated_while_copied)
 	uffd = lab_uffd_open(UFFD_FEATURE_MISSING_HUGETLBFS);
 	ASSERT_LE(0, uffd);
 	ASSERT_EQ(0, lab_register(uffd, m.area, m.len, LAB_MISSING, NULL));
-	stop_truncating = false;
+	__atomic_store_n(&stop_truncating, false, __ATOMIC_RELAXED);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, truncate_fn, &m));
 	/* Truncation may keep COPY waiting for long. */
 	for (i = 0; i < n && lab_now_ms() < end; i++) {
@@ -1057,7 +1057,7 @@ TEST(truncated_while_copied)
 		}
 	}
 	EXPECT_LE(10, i);
-	stop_truncating = true;
+	__atomic_store_n(&stop_truncating, true, __ATOMIC_RELAXED);
 	ASSERT_EQ(0, pthread_join(thread, &failed));
 	EXPECT_EQ(NULL, failed);
 	close(uffd);

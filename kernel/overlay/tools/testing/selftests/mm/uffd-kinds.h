@@ -295,32 +295,17 @@ static int kernel_vdso(struct mapping *m)
 	return find_area(m, "[vdso]");
 }
 
-/* Page frames without struct page: the memory of the first PCI device. */
-static int pfn_pci(struct mapping *m)
+/* Page frames without struct page: where a PC has its text screen. */
+static int pfn_mem(struct mapping *m)
 {
-	static const char bus[] = "/sys/bus/pci/devices";
-	struct dirent **names;
-	int n = scandir(bus, &names, NULL, alphasort);
-	int err = -ENODEV;
+	int fd = open_or("/dev/mem", O_RDWR);
 
-	if (n < 0)
-		return -errno;
-	for (int i = 0; i < n; i++) {
-		for (int bar = 0; err && bar < 6; bar++) {
-			char path[400];
-			struct stat st;
-
-			snprintf(path, sizeof(path), "%s/%s/resource%d", bus,
-				 names[i]->d_name, bar);
-			if (stat(path, &st) || st.st_size < (off_t)LAB_PAGE)
-				continue;
-			err = map_fd(m, open_or(path, O_RDWR), LAB_PAGE, RW,
-				     MAP_SHARED);
-		}
-		free(names[i]);
-	}
-	free(names);
-	return err;
+	if (fd < 0)
+		return fd;
+	m->len = LAB_PAGE;
+	m->addr = mmap(NULL, m->len, RW, MAP_SHARED, fd, 0xb8000);
+	close(fd);
+	return m->addr == MAP_FAILED ? -errno : 0;
 }
 
 /* Memory that the kernel writes and lends: pages of a perf ring ... */
@@ -386,7 +371,7 @@ static inline void drop(struct mapping *m, int (*make)(struct mapping *m))
 	X(secretmem)							\
 	X(block_device)							\
 	X(droppable)							\
-	X(pfn_pci)							\
+	X(pfn_mem)							\
 	X(pfn_vvar)							\
 	X(kernel_vdso)							\
 	X(perf_ring)							\

@@ -768,7 +768,7 @@ static inline size_t round_pages(size_t pages)
 	FIXTURE_SETUP(name) { race_begin(); set_up; }			\
 	FIXTURE_TEARDOWN(name) { tear_down; race_drop(); }
 
-#define RACE(name)	RACE_AMID(name, , )
+#define RACE(name)	RACE_AMID(name, (void)0, (void)0)
 
 #define MAKE(type, pages, features, modes)				\
 do {									\
