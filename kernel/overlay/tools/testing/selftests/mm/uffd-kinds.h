@@ -37,18 +37,24 @@ struct mapping {
  * Each maker returns 0 or -errno. A file is closed once it is mapped: nothing
  * outlives the unmapping but the mounts, which go with the namespace.
  */
-static int map_fd(struct mapping *m, int fd, size_t len, int prot, int flags)
+static int map_fd_at(struct mapping *m, int fd, size_t len, int prot, int flags,
+		     off_t offset)
 {
 	int err = 0;
 
 	if (fd < 0)
 		return fd;
 	m->len = len;
-	m->addr = mmap(NULL, len, prot, flags, fd, 0);
+	m->addr = mmap(NULL, len, prot, flags, fd, offset);
 	if (m->addr == MAP_FAILED)
 		err = -errno;
 	close(fd);
 	return err;
+}
+
+static int map_fd(struct mapping *m, int fd, size_t len, int prot, int flags)
+{
+	return map_fd_at(m, fd, len, prot, flags, 0);
 }
 
 static int map_nofile(struct mapping *m, size_t len, int prot, int flags)
@@ -298,14 +304,8 @@ static int kernel_vdso(struct mapping *m)
 /* Page frames without struct page: where a PC has its text screen. */
 static int pfn_mem(struct mapping *m)
 {
-	int fd = open_or("/dev/mem", O_RDWR);
-
-	if (fd < 0)
-		return fd;
-	m->len = LAB_PAGE;
-	m->addr = mmap(NULL, m->len, RW, MAP_SHARED, fd, 0xb8000);
-	close(fd);
-	return m->addr == MAP_FAILED ? -errno : 0;
+	return map_fd_at(m, open_or("/dev/mem", O_RDWR), LAB_PAGE, RW,
+			 MAP_SHARED, 0xb8000);
 }
 
 /* Memory that the kernel writes and lends: pages of a perf ring ... */
