@@ -6,9 +6,9 @@
  * TSC, so that a difference of two RDTSC is a number of instructions. That is
  * checked first; on any other machine the program refuses to run.
  *
- *	workloads [-n SAMPLES] [-l] [-x] [PART-OF-A-NAME...]
+ *	workloads [-n SAMPLES] [-m NAME] [-l] [-x] [PART-OF-A-NAME...]
  *
- * -l lists the names. -x wants exact names; without it the "reference" workloads
+ * -l lists the names. -m marks only that workload for bench/profile. -x wants exact names; without it the "reference" workloads
  * run always, which measure by itself what some of the others include.
  *
  * Prints a table of tab-separated values, one line per sample:
@@ -715,10 +715,14 @@ static uint64_t act(void)
 	return sum;
 }
 
+/* The one workload that is profiled, or NULL: all */
+static const char *marked;
+
 static uint64_t sample(void)
 {
 	const struct timespec moment = { .tv_nsec = 1000000 };
 	pthread_t server;
+	bool marks;
 	uint64_t n;
 
 	map();
@@ -740,10 +744,11 @@ static uint64_t sample(void)
 	}
 
 	settle();
-	if (warm)
+	marks = warm && (!marked || !strcmp(now->name, marked));
+	if (marks)
 		mark_begin();
 	n = act();
-	if (warm)
+	if (marks)
 		mark_end();
 
 	if (now->handler) {
@@ -1168,15 +1173,17 @@ int main(int argc, char **argv)
 	int c, samples = 5, chosen = 0, found = 0;
 	size_t i;
 
-	while ((c = getopt(argc, argv, "n:lx")) != -1) {
+	while ((c = getopt(argc, argv, "n:m:lx")) != -1) {
 		if (c == 'n') {
 			samples = atoi(optarg);
+		} else if (c == 'm') {
+			marked = optarg;
 		} else if (c == 'l') {
 			list = true;
 		} else if (c == 'x') {
 			exact = true;
 		} else {
-			fprintf(stderr, "usage: %s [-n SAMPLES] [-l] [-x] [PART-OF-A-NAME...]\n",
+			fprintf(stderr, "usage: %s [-n SAMPLES] [-m NAME] [-l] [-x] [PART-OF-A-NAME...]\n",
 				argv[0]);
 			return 2;
 		}
@@ -1188,7 +1195,8 @@ int main(int argc, char **argv)
 		if (!wanted(&workloads[i], argv + optind))
 			continue;
 		chosen++;
-		found += exact || !is_reference(&workloads[i]);
+		found += marked ? !strcmp(workloads[i].name, marked) :
+				  exact || !is_reference(&workloads[i]);
 	}
 	if (!found) {
 		fprintf(stderr, "workloads: there is no workload of that name\n");
