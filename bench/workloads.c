@@ -8,8 +8,9 @@
  *
  *	workloads [-n SAMPLES] [-m NAME] [-l] [-x] [PART-OF-A-NAME...]
  *
- * -l lists the names. -m marks only that workload for bench/profile. -x wants exact names; without it the "reference" workloads
- * run always, which measure by itself what some of the others include.
+ * -l lists the names. -x wants exact names; without it the "reference" workloads
+ * run always, which measure by itself what some of the others include. -m marks
+ * the samples of this workload only, for bench/profile.
  *
  * Prints a table of tab-separated values, one line per sample:
  *

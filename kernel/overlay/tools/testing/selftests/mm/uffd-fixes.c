@@ -1019,15 +1019,13 @@ static bool stop_truncating;
 static void *truncate_fn(void *arg)
 {
 	struct lab_mem *m = arg;
-	void *p;
 
 	while (!__atomic_load_n(&stop_truncating, __ATOMIC_RELAXED)) {
 		if (ftruncate(m->fd, 0) || ftruncate(m->fd, m->len))
 			return arg;
-		/* Reserve the pages anew. */
-		p = mmap(NULL, m->len, PROT_READ | PROT_WRITE, MAP_SHARED,
-			 m->fd, 0);
-		if (p == MAP_FAILED || munmap(p, m->len))
+		/* Another mapping reserves the pages anew. */
+		if (lab_map(&lab_hugetlb_shared, m->alias, m->len, m->fd) ==
+		    MAP_FAILED)
 			return arg;
 	}
 	return NULL;
