@@ -101,14 +101,8 @@ static inline int huge_entry_begin(struct huge_entry *entry,
 	return -ENOMEM;
 }
 
-/* Is something mapped there? A marker is nothing. */
-static inline bool huge_entry_in_use(struct huge_entry *entry)
-{
-	return !huge_pte_none_mostly(huge_ptep_get(entry->vma->vm_mm,
-						   entry->addr, entry->pte));
-}
-
-int huge_entry_poison(struct huge_entry *entry);
+bool huge_entry_free(struct huge_entry *entry, uffd_flags_t flags);
+int huge_entry_poison(struct huge_entry *entry, uffd_flags_t flags);
 int huge_entry_map(struct huge_entry *entry, struct folio *folio,
 		   uffd_flags_t flags);
 struct folio *huge_entry_spare(struct vm_area_struct *vma, unsigned long addr);
@@ -127,12 +121,12 @@ static inline void huge_entry_end(struct huge_entry *entry)
 {
 }
 
-static inline bool huge_entry_in_use(struct huge_entry *entry)
+static inline bool huge_entry_free(struct huge_entry *entry, uffd_flags_t flags)
 {
 	return false;
 }
 
-static inline int huge_entry_poison(struct huge_entry *entry)
+static inline int huge_entry_poison(struct huge_entry *entry, uffd_flags_t flags)
 {
 	return -EINVAL;
 }

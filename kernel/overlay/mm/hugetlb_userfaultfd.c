@@ -105,15 +105,36 @@ static int hugetlb_uffd_find(struct uffd_resolve *resolve)
 	return 0;
 }
 
-/* A page that the file has stays there: it is memory like any other. */
+/* Take a page out of the file. The fault mutex keeps hole punching away. */
+static void hugetlb_uffd_remove(struct hstate *h, struct inode *inode,
+				struct folio *folio)
+{
+	folio_clear_dirty(folio);
+	folio_clear_uptodate(folio);
+	filemap_remove_folio(folio);
+
+	spin_lock(&inode->i_lock);
+	inode->i_blocks -= blocks_per_huge_page(h);
+	spin_unlock(&inode->i_lock);
+}
+
+/*
+ * A page that the file has stays there, as it is memory like any other, unless it
+ * is bad: then it makes room for another.
+ */
 static int hugetlb_uffd_undo(struct uffd_request *req)
 {
 	struct folio *folio = req->undo.folio;
 	struct vm_area_struct *vma = req->vma;
+	struct hstate *h = hstate_vma(vma);
+	unsigned long addr;
 
-	if (!folio->mapping)
-		restore_reserve_on_error(hstate_vma(vma), vma,
-					 uffd_address(vma, folio->index), folio);
+	if (folio->mapping && !folio_test_hwpoison(folio))
+		return 0;
+	addr = uffd_address(vma, folio->index);
+	if (folio->mapping)
+		hugetlb_uffd_remove(h, folio->mapping->host, folio);
+	restore_reserve_on_error(h, vma, addr, folio);
 	return 0;
 }
 
@@ -159,19 +180,35 @@ static void huge_entry_set(struct huge_entry *entry, pte_t pte)
 }
 
 /**
+ * huge_entry_free() - may a fill write to an entry?
+ * @entry: the entry.
+ * @flags: the MFILL_ATOMIC_ mode and options of the fill.
+ */
+bool huge_entry_free(struct huge_entry *entry, uffd_flags_t flags)
+{
+	const bool poison = uffd_flags_mode_is(flags, MFILL_ATOMIC_POISON);
+	pte_t pte = huge_ptep_get(entry->vma->vm_mm, entry->addr, entry->pte);
+
+	return huge_pte_none(pte) ||
+	       unlikely(is_pte_marker(pte) &&
+			uffd_replaces_marker(pte, flags, poison));
+}
+
+/**
  * huge_entry_poison() - poison an entry
  * @entry: the entry.
+ * @flags: the MFILL_ATOMIC_ mode and options of the fill.
  *
- * Return: 0, or -EEXIST if there is anything, even a marker.
+ * Return: 0, or -EEXIST if it is in use.
  */
-int huge_entry_poison(struct huge_entry *entry)
+int huge_entry_poison(struct huge_entry *entry, uffd_flags_t flags)
 {
 	struct vm_area_struct *vma = entry->vma;
 	int err = -EEXIST;
 	spinlock_t *ptl;	/* of the page table */
 
 	ptl = huge_pte_lock(entry->h, vma->vm_mm, entry->pte);
-	if (huge_pte_none(huge_ptep_get(vma->vm_mm, entry->addr, entry->pte))) {
+	if (huge_entry_free(entry, flags)) {
 		huge_entry_set(entry, make_pte_marker(PTE_MARKER_POISONED));
 		err = 0;
 	}
@@ -207,7 +244,7 @@ int huge_entry_map(struct huge_entry *entry, struct folio *folio,
 	ptl = huge_pte_lock(h, vma->vm_mm, entry->pte);
 	if (unlikely(folio_test_hwpoison(folio)))
 		err = -EIO;
-	else if (unlikely(huge_entry_in_use(entry)))
+	else if (unlikely(!huge_entry_free(entry, flags)))
 		err = -EEXIST;
 	if (unlikely(err))
 		goto unlock;

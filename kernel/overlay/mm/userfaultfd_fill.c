@@ -2,13 +2,14 @@
 /*
  * userfaultfd_fill.c - the engine behind COPY, ZEROPAGE, CONTINUE and POISON
  *
- * A fill walks its range. At each step the memory type hands out folios for
- * what lies ahead (found for CONTINUE, new for COPY and ZEROPAGE) and the
- * engine maps a run of them under one page table lock. Entries that need no
- * folio (zero page, poison) are written in the same way.
+ * A fill walks its range. At each step it counts the free entries ahead, the
+ * memory type hands out folios for them (found for CONTINUE, new for COPY and
+ * ZEROPAGE) and the engine maps a run of them under one page table lock. Nothing
+ * is allocated for an entry that is in use. Entries that need no folio (zero
+ * page, poison) are written in the same way.
  *
- *	lock the mapping -> resolve -> map -> unlock
- *	      ^               |
+ *	lock the mapping -> look -> resolve -> map -> unlock
+ *	      ^                        |
  *	      '-- read the source without locks, if it is not in memory
  *
  * Called by the ioctls of fs/userfaultfd.c with a reference on the mm and
@@ -42,12 +43,15 @@
  * @handler: who finds or makes the folios.
  * @huge: its pages have entries of their own; see huge_entry.h.
  * @size: bytes of such a page.
+ * @run: how many pages to ask for next: fewer after a page that the file had.
  * @file: a reference on the mapped file, taken when the locks are dropped so
  *	that no other file can be taken for it afterwards.
  * @pgoff: @start's page offset when the mapping was first locked.
  * @vm_flags: the mapping's UFFD_FILL_VM_FLAGS at that time.
  * @fetched: where the source was last read or touched without locks, if it was.
- * @skipped: counts the bytes that were there already; NULL if that is an error.
+ * @secret: clear @spare before it is freed; see &struct uffd_supported.
+ * @replaced: new pages that were declared bad before they were mapped.
+ * @skipped: counts the bytes that were present, with MFILL_ATOMIC_SKIP.
  * @again: one walk did not do.
  */
 struct uffd_fill {
@@ -63,16 +67,22 @@ struct uffd_fill {
 	uffd_handler_t handler;
 	bool huge;
 	unsigned long size;
+	unsigned long run;
 	struct file *file;
 	pgoff_t pgoff;
 	vm_flags_t vm_flags;
 	unsigned long fetched;
+	bool secret;
+	unsigned int replaced;
 	unsigned long *skipped;
 	bool again;
 };
 
-/* So many pages at most are mapped under one page table lock. */
-#define UFFD_FILL_RUN		64
+/* Maximum number of pages mapped per page table lock hold. */
+#define UFFD_FILL_RUN		64UL
+
+/* How many new pages of one fill may be bad before it fails. */
+#define UFFD_FILL_REPLACE	16
 
 /* What must be the same after the locks were dropped and taken again. */
 #define UFFD_FILL_VM_FLAGS	(__VM_UFFD_FLAGS | VM_SHARED)
@@ -149,7 +159,7 @@ static noinline int uffd_copy_pages(struct uffd_source *source,
 	for (; done < size; done += len) {
 		len = min(size - done, UFFD_READ_MAX);
 		if (uffd_read(folio, done, from + done, len, false)) {
-			source->not_resident = true;
+			source->absent = size;
 			return -EFAULT;
 		}
 		cond_resched();
@@ -167,7 +177,7 @@ static __always_inline int uffd_copy_folio(struct uffd_source *source,
 	if (likely(!uffd_read(folio, 0, source->from + (offset << PAGE_SHIFT),
 			      PAGE_SIZE, false)))
 		return 0;
-	source->not_resident = true;
+	source->absent = PAGE_SIZE;
 	return -EFAULT;
 }
 
@@ -235,7 +245,7 @@ static int uffd_fill_bounce(struct uffd_fill *fill)
 	return err;
 }
 
-/* Are there entries for this fill that need no folio, and no file to know of? */
+/* Can this fill install entries without a folio (poison, zero page)? */
 static __always_inline bool uffd_fill_special(const struct uffd_fill *fill)
 {
 	return uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_POISON) ||
@@ -266,12 +276,6 @@ static __always_inline pmd_t *uffd_walk(struct mm_struct *mm, unsigned long addr
 	return mm_alloc_pmd(mm, addr);
 }
 
-/* Why there is no page table to lock, though there was one just now. */
-static int uffd_no_ptes(pmd_t *pmd)
-{
-	return pmd_none(pmdp_get_lockless(pmd)) ? -EAGAIN : -EEXIST;
-}
-
 /*
  * How many of @nr pages from page offset @index lie inside of the mapped file.
  * With the page table lock held the answer stays true until the entries are
@@ -297,7 +301,7 @@ static void uffd_fill_advance(struct uffd_fill *fill, unsigned long addr)
 	fill->addr = addr;
 }
 
-/* The entry for the first page that is mapped; others differ in the address. */
+/* The entry that maps @page. */
 static __always_inline
 pte_t uffd_page_entry(const struct uffd_fill *fill, struct page *page,
 		      bool in_file)
@@ -307,15 +311,15 @@ pte_t uffd_page_entry(const struct uffd_fill *fill, struct page *page,
 	const bool writable = pte_write(entry);
 
 	/*
-	 * A file that wants to know of the first write to a page hears of it by
-	 * a fault, and takes dirty for "knows". Writable by default means that
-	 * it does not.
+	 * page_mkwrite() relies on the first write faulting: such pages are
+	 * mapped clean and read-only. The protection of the mapping would be
+	 * writable if the file did not need that.
 	 */
 	if (in_file && !writable && vma_needs_dirty_tracking(vma))
 		goto protect;
 
 	entry = pte_mkdirty(entry);
-	/* A private mapping may look at the file, but not write to it. */
+	/* A private mapping may read the pages of the file, but not write to them. */
 	if (!writable && (vma->vm_flags & VM_WRITE) &&
 	    (!in_file || (vma->vm_flags & VM_SHARED)))
 		entry = pte_mkwrite(entry, vma);
@@ -325,46 +329,53 @@ protect:
 	return entry;
 }
 
-/*
- * How many of @nr entries from @pte on are not in use. A marker is not: the
- * page that it stood for was not there, and now is.
- */
-static __always_inline long uffd_free_entries(pte_t *pte, long nr)
+/* May this fill write to an entry that is neither none nor present? */
+static noinline bool uffd_marker_free(const struct uffd_fill *fill, pte_t pte)
+{
+	return is_pte_marker(pte) &&
+	       uffd_replaces_marker(pte, fill->flags, uffd_fill_special(fill));
+}
+
+/* May this fill write to the entry? */
+static __always_inline bool uffd_entry_free(const struct uffd_fill *fill,
+					    pte_t pte)
+{
+	if (likely(pte_none(pte)))
+		return true;
+	return !pte_present(pte) && uffd_marker_free(fill, pte);
+}
+
+/* How many of @nr entries from @pte on are free. */
+static __always_inline long uffd_free_entries(const struct uffd_fill *fill,
+					      pte_t *pte, long nr)
 {
 	long n = 0;
 
-	while (n < nr && pte_none_mostly(ptep_get(pte + n)))
+	while (n < nr && uffd_entry_free(fill, ptep_get(pte + n)))
 		n++;
 	return n;
 }
 
-/* The same entry for @page, after one for @before. */
-static pte_t uffd_next_entry(pte_t entry, struct page *before, struct page *page)
-{
-	return pte_advance_pfn(entry, page_to_pfn(page) - page_to_pfn(before));
-}
-
-/* Map @nr new anonymous folios of one page each, which nobody knows: no locks. */
+/*
+ * Map @nr new anonymous folios of one page each. No other task can reach them:
+ * no folio locks.
+ */
 static __always_inline
 unsigned int uffd_map_anon(struct uffd_fill *fill, pte_t *pte,
 			   struct folio **folios, long nr)
 {
 	struct vm_area_struct *vma = fill->vma;
 	unsigned long addr = fill->addr;
-	pte_t entry = uffd_page_entry(fill, folio_page(folios[0], 0), false);
 	unsigned int i = 0;
 
-	for (;;) {
+	do {
 		folio_add_new_anon_rmap(folios[i], vma, addr, RMAP_EXCLUSIVE);
 		folio_add_lru_vma(folios[i], vma);
-		set_pte_at(vma->vm_mm, addr, pte, entry);
-		if (++i == nr)
-			break;
-		entry = uffd_next_entry(entry, folio_page(folios[i - 1], 0),
-					folio_page(folios[i], 0));
+		set_pte_at(vma->vm_mm, addr, pte,
+			   uffd_page_entry(fill, folio_page(folios[i], 0), false));
 		addr += PAGE_SIZE;
 		pte++;
-	}
+	} while (++i < nr);
 	add_mm_counter(vma->vm_mm, MM_ANONPAGES, nr);
 	return i;
 }
@@ -378,13 +389,12 @@ unsigned int uffd_map_file(struct uffd_fill *fill, pte_t *pte,
 			   struct folio **folios, pgoff_t index, long nr)
 {
 	struct vm_area_struct *vma = fill->vma;
-	struct page *page = folio_file_page(folios[0], index);
-	pte_t entry = uffd_page_entry(fill, page, true);
 	unsigned int i = 0;
 	long left = nr;
 
-	for (;;) {
+	do {
 		struct folio *folio = folios[i++];
+		struct page *page = folio_file_page(folio, index);
 		long n = 1;
 
 		if (left > 1)
@@ -392,18 +402,15 @@ unsigned int uffd_map_file(struct uffd_fill *fill, pte_t *pte,
 		if (n > 1)
 			folio_ref_add(folio, n - 1);
 		folio_add_file_rmap_ptes(folio, page, n, vma);
-		set_ptes(vma->vm_mm, uffd_address(vma, index), pte, entry, n);
+		set_ptes(vma->vm_mm, uffd_address(vma, index), pte,
+			 uffd_page_entry(fill, page, true), n);
 		folio_unlock(folio);
 
 		index += n;
 		left -= n;
-		if (!left)
-			break;
-		entry = uffd_next_entry(entry, page, folio_page(folios[i], 0));
-		page = folio_page(folios[i], 0);
 		pte += n;
-	}
-	/* A file's pages are all of one kind. */
+	} while (left);
+	/* All pages of a file are counted alike. */
 	add_mm_counter(vma->vm_mm, mm_counter_file(folios[0]), nr);
 	return i;
 }
@@ -412,7 +419,8 @@ unsigned int uffd_map_file(struct uffd_fill *fill, pte_t *pte,
  * Map a run of folios from fill->addr on, under one page table lock. Stops at
  * an entry that is in use, and at the end of the file.
  *
- * Return: how many folios were mapped, the last one maybe in part; or an errno.
+ * Return: how many folios were mapped, the last one maybe in part: 0 if the page
+ * table is gone; or an errno.
  */
 static __always_inline int uffd_map_folios(struct uffd_fill *fill, pmd_t *pmd,
 					   struct uffd_resolve *resolve)
@@ -427,10 +435,10 @@ static __always_inline int uffd_map_folios(struct uffd_fill *fill, pmd_t *pmd,
 
 	pte = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
 	if (unlikely(!pte))
-		return uffd_no_ptes(pmd);
+		return 0;
 
 	nr = uffd_pages_in_file(vma, resolve->index, resolve->nr_pages);
-	n = uffd_free_entries(pte, nr);
+	n = uffd_free_entries(fill, pte, nr);
 	if (unlikely(!n)) {
 		mapped = nr ? -EEXIST : -EFAULT;
 		goto unlock;
@@ -448,7 +456,9 @@ unlock:
 	return mapped;
 }
 
-static pte_t uffd_special_entry(const struct uffd_fill *fill, unsigned long addr)
+/* The entry at @addr that replaces @old. */
+static pte_t uffd_special_entry(const struct uffd_fill *fill, unsigned long addr,
+				pte_t old)
 {
 	pte_t entry;
 
@@ -456,31 +466,37 @@ static pte_t uffd_special_entry(const struct uffd_fill *fill, unsigned long addr
 		return make_pte_marker(PTE_MARKER_POISONED);
 	entry = pte_mkspecial(pfn_pte(my_zero_pfn(addr),
 				      fill->vma->vm_page_prot));
-	return fill->flags & MFILL_ATOMIC_WP ? pte_mkuffd_wp(entry) : entry;
+	/* A hole that was write-protected stays so. */
+	if ((fill->flags & MFILL_ATOMIC_WP) || pte_marker_uffd_wp(old))
+		entry = pte_mkuffd_wp(entry);
+	return entry;
 }
 
 /*
- * Write up to @nr entries that need no folio. Unlike a page, neither the zero
- * page nor poison replaces a marker.
+ * Write up to @nr entries that need no folio.
  *
- * Return: 0 if at least one was written; or an errno.
+ * Return: above 0 if at least one was written, 0 if there is no page table; or
+ * an errno.
  */
 static int uffd_map_special(struct uffd_fill *fill, pmd_t *pmd, long nr)
 {
 	struct vm_area_struct *vma = fill->vma;
 	unsigned long addr = fill->addr;
 	spinlock_t *ptl;	/* of the page table */
-	pte_t *pte;
+	pte_t *pte, old;
 	long n;
 
 	pte = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
 	if (unlikely(!pte))
-		return uffd_no_ptes(pmd);
+		return 0;
 
 	nr = uffd_pages_in_file(vma, linear_page_index(vma, addr), nr);
-	for (n = 0; n < nr && pte_none(ptep_get(pte + n)); n++) {
+	for (n = 0; n < nr; n++) {
+		old = ptep_get(pte + n);
+		if (!uffd_entry_free(fill, old))
+			break;
 		set_pte_at(vma->vm_mm, addr, pte + n,
-			   uffd_special_entry(fill, addr));
+			   uffd_special_entry(fill, addr, old));
 		addr += PAGE_SIZE;
 	}
 	/* Nothing to flush: there was no entry before. */
@@ -491,7 +507,7 @@ static int uffd_map_special(struct uffd_fill *fill, pmd_t *pmd, long nr)
 	if (unlikely(!n))
 		return nr ? -EEXIST : -EFAULT;
 	uffd_fill_advance(fill, addr);
-	return 0;
+	return 1;
 }
 
 /*
@@ -509,7 +525,8 @@ static __always_inline int uffd_fill_resolve(struct uffd_fill *fill,
 	uffd_init_resolve(req, fill->vma,
 			  linear_page_index(fill->vma, fill->addr), nr,
 			  find ? NULL : &fill->source);
-	/* What the core makes itself it need not check. */
+	fill->source.absent = 0;
+	/* The core need not check what it makes itself. */
 	if (!huge && fill->handler == uffd_anon_request)
 		return uffd_anon_resolve(req);
 
@@ -535,28 +552,129 @@ static void uffd_fill_give_back(struct uffd_fill *fill,
 }
 
 /*
+ * Does an entry that is in use decide at once? Where nothing is skipped, CONTINUE
+ * asks for its page nevertheless: that it is missing is the error to report.
+ */
+static __always_inline bool uffd_fill_looks_first(const struct uffd_fill *fill)
+{
+	return !uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_CONTINUE) ||
+	       (fill->flags & MFILL_ATOMIC_SKIP);
+}
+
+/* The next @len bytes are present: pass over them, if the fill may. */
+static int uffd_fill_skip(struct uffd_fill *fill, unsigned long len)
+{
+	if (!(fill->flags & MFILL_ATOMIC_SKIP))
+		return -EEXIST;
+	*fill->skipped += len;
+	uffd_fill_advance(fill, fill->addr + len);
+	return 0;
+}
+
+/* The entry at fill->addr is in use: skip all such entries of the table. */
+static noinline int uffd_fill_skip_entries(struct uffd_fill *fill, pmd_t *pmd)
+{
+	const unsigned long end = pmd_addr_end(fill->addr, fill->until);
+	const long nr = (end - fill->addr) >> PAGE_SHIFT;
+	pte_t *pte;
+	long n = 0;
+
+	if (!(fill->flags & MFILL_ATOMIC_SKIP))
+		return -EEXIST;
+	pte = pte_offset_map(pmd, fill->addr);
+	if (!pte)
+		return 0;
+	while (n < nr && !uffd_entry_free(fill, ptep_get(pte + n)))
+		n++;
+	pte_unmap(pte);
+	return uffd_fill_skip(fill, n << PAGE_SHIFT);
+}
+
+/* The page at fill->addr is in the file, but not mapped here. */
+static noinline int uffd_fill_skip_in_file(struct uffd_fill *fill)
+{
+	/* It is likely not alone. */
+	fill->run = 1;
+	return uffd_fill_skip(fill, PAGE_SIZE);
+}
+
+/*
+ * Fewer folios were mapped than the type handed out, or none.
+ *
+ * Return: as uffd_fill_folios().
+ */
+static noinline int uffd_fill_cut_short(struct uffd_fill *fill,
+					struct folio_batch *folios, int mapped)
+{
+	uffd_fill_give_back(fill, folios, max(mapped, 0));
+	fill->run = 1;
+	/* The entry that is in the way will be skipped in the next step. */
+	if (mapped == -EEXIST && (fill->flags & MFILL_ATOMIC_SKIP))
+		return 1;
+	return mapped;
+}
+
+/*
+ * How many of the next @nr pages, all below @pmd, may be asked for?
+ *
+ * Return: 0 if the first one is present, -1 if there is no page table.
+ */
+static __always_inline long uffd_fill_look(const struct uffd_fill *fill,
+					   pmd_t *pmd, long nr)
+{
+	pte_t *pte = pte_offset_map(pmd, fill->addr);
+
+	if (unlikely(!pte))
+		return -1;
+	nr = uffd_free_entries(fill, pte, nr);
+	pte_unmap(pte);
+	return nr;
+}
+
+/*
+ * Must the entry of a single page be looked at? A page of a shared mapping is not
+ * present unless the file has it, and the type looks there before it allocates.
+ */
+static __always_inline bool uffd_fill_needs_look(const struct uffd_fill *fill)
+{
+	return fill->handler == uffd_anon_request ||
+	       (fill->flags & MFILL_ATOMIC_SKIP);
+}
+
+/*
  * Fill up to @nr pages, all below @pmd, with folios.
  *
- * Return: 0 if at least one was filled; or an errno, with
- * fill->source.not_resident set if only the source was missing.
+ * Return: above 0 after a step, which may have found that another look is needed;
+ * 0 if there is no page table; or an errno, with fill->source.absent set if the
+ * source was not resident.
  */
 static __always_inline int uffd_fill_folios(struct uffd_fill *fill, pmd_t *pmd,
 					    long nr)
 {
 	struct uffd_request req __uninitialized;
 	struct folio_batch *folios = &req.resolve.folios;
-	int err;
+	int ret;
 
-	err = uffd_fill_resolve(fill, &req, nr, false);
-	if (unlikely(err))
-		return err;
+	if (nr > 1 || uffd_fill_needs_look(fill)) {
+		nr = uffd_fill_look(fill, pmd, nr);
+		if (unlikely(nr < 0))
+			return 0;
+		if (unlikely(!nr)) {
+			if (uffd_fill_looks_first(fill))
+				return uffd_fill_skip_entries(fill, pmd) ?: 1;
+			nr = 1;
+		}
+	}
 
-	err = uffd_map_folios(fill, pmd, &req.resolve);
-	if (likely(err == (int)folio_batch_count(folios)))
-		return 0;
-	/* Behind an obstacle nothing is mapped. */
-	uffd_fill_give_back(fill, folios, max(err, 0));
-	return min(err, 0);
+	ret = uffd_fill_resolve(fill, &req, nr, false);
+	if (unlikely(ret))
+		return ret == -EEXIST ? uffd_fill_skip_in_file(fill) ?: 1 : ret;
+
+	ret = uffd_map_folios(fill, pmd, &req.resolve);
+	if (unlikely(ret != (int)folio_batch_count(folios)))
+		return uffd_fill_cut_short(fill, folios, ret);
+	fill->run = min(2 * fill->run, UFFD_FILL_RUN);
+	return 1;
 }
 
 /* Fill the page of a huge entry, whose locks are held. */
@@ -571,10 +689,14 @@ static __always_inline int uffd_fill_huge_folio(struct uffd_fill *fill,
 		return err;
 
 	err = huge_entry_map(entry, req.resolve.folios.folios[0], fill->flags);
-	if (unlikely(err))
-		uffd_fill_give_back(fill, &req.resolve.folios, 0);
-	else
+	if (likely(!err)) {
 		folio_unlock(req.resolve.folios.folios[0]);
+		return 0;
+	}
+	uffd_fill_give_back(fill, &req.resolve.folios, 0);
+	/* A page that is bad, but new, can be replaced. */
+	if (err == -EIO && req.resolve.mode == UFFD_RESOLVE_MISSING)
+		err = -EUFFD_BAD_PAGE;
 	return err;
 }
 
@@ -588,18 +710,21 @@ static __always_inline int uffd_fill_huge(struct uffd_fill *fill)
 	if (unlikely(err))
 		return err;
 	if (uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_POISON))
-		err = huge_entry_poison(&entry);
-	else if (!uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_CONTINUE) &&
-		 huge_entry_in_use(&entry))
+		err = huge_entry_poison(&entry, fill->flags);
+	else if (uffd_fill_looks_first(fill) &&
+		 !huge_entry_free(&entry, fill->flags))
 		err = -EEXIST;
 	else
 		err = uffd_fill_huge_folio(fill, &entry);
 	huge_entry_end(&entry);
 
+	if (likely(!err))
+		uffd_fill_advance(fill, fill->addr + fill->size);
+	else if (err == -EEXIST)
+		err = uffd_fill_skip(fill, fill->size);
 	if (unlikely(err))
 		return err;
-	uffd_fill_advance(fill, fill->addr + fill->size);
-	/* The next one may need the page that was read into. */
+	/* The next one may need the huge page that the source was read into. */
 	if (unlikely(fill->spare)) {
 		folio_put(fill->spare);
 		fill->spare = NULL;
@@ -715,11 +840,9 @@ static int uffd_fill_whole_new(struct uffd_fill *fill, pmd_t *pmd)
 	if (!table)
 		return -ENOMEM;
 
-	fill->source.whole = true;
 	err = uffd_fill_resolve(fill, &req, PMD_SIZE >> PAGE_SHIFT, false);
 	if (err)
 		goto free;
-	fill->source.whole = false;
 
 	err = uffd_map_whole(fill, pmd, &req.resolve, &table);
 	if (!err) {
@@ -732,51 +855,55 @@ static int uffd_fill_whole_new(struct uffd_fill *fill, pmd_t *pmd)
 free:
 	if (table)
 		pte_free(mm, table);
-	return err;
+	/* Some page is present: go on page by page. */
+	return err == -EEXIST ? 0 : err;
 }
 
 /*
- * Where there is no page table: map a huge page, or make one.
+ * There is no page table: map a huge page, or make a table.
  *
- * Return: above 0 if something was mapped; 0 if there is a page table now; or an
- * errno.
+ * Return: 0 if there is something to look at now, or an errno.
  */
 static noinline int uffd_fill_no_table(struct uffd_fill *fill, pmd_t *pmd)
 {
+	const pmd_t pmdval = pmdp_get_lockless(pmd);
 	int ret = 0;
 
-	if (uffd_fill_may_map_whole(fill)) {
+	/* What a huge entry maps is present, also while it is being migrated. */
+	if (!pmd_none(pmdval) && (!pmd_present(pmdval) || pmd_leaf(pmdval)))
+		return uffd_fill_skip(fill, pmd_addr_end(fill->addr, fill->until) -
+					    fill->addr);
+	if (pmd_none(pmdval) && uffd_fill_may_map_whole(fill)) {
 		ret = uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_CONTINUE) ?
 		      uffd_fill_whole_found(fill, pmd) :
 		      uffd_fill_whole_new(fill, pmd);
 	}
 	if (!ret && pte_alloc(fill->vma->vm_mm, pmd))
 		return -ENOMEM;
-	return ret;
+	return min(ret, 0);
 }
 
 /* Fill from fill->addr on, as far as one answer or run goes. */
 static __always_inline int uffd_fill_next(struct uffd_fill *fill, pmd_t *pmd)
 {
-	pmd_t pmdval = pmdp_get_lockless(pmd);
-	int ret = 0;
-	long nr = 1;
-
-	if (unlikely(pmd_none(pmdval)))
-		ret = uffd_fill_no_table(fill, pmd);
-	else if (unlikely(pmd_trans_huge(pmdval)))
-		/* What a huge entry maps is there. */
-		ret = -EEXIST;
-	if (unlikely(ret))
-		return min(ret, 0);
+	unsigned long nr = 1;
+	int ret;
 
 	if (fill->until - fill->addr > PAGE_SIZE) {
 		nr = (pmd_addr_end(fill->addr, fill->until) - fill->addr) >>
 		     PAGE_SHIFT;
-		nr = min(nr, UFFD_FILL_RUN);
+		nr = min(nr, fill->run);
 	}
-	return uffd_fill_special(fill) ? uffd_map_special(fill, pmd, nr) :
-					 uffd_fill_folios(fill, pmd, nr);
+	if (uffd_fill_special(fill)) {
+		ret = uffd_map_special(fill, pmd, nr);
+		if (unlikely(ret == -EEXIST))
+			return uffd_fill_skip_entries(fill, pmd);
+	} else {
+		ret = uffd_fill_folios(fill, pmd, nr);
+	}
+	if (unlikely(!ret))
+		return uffd_fill_no_table(fill, pmd);
+	return min(ret, 0);
 }
 
 /* Fill from fill->addr to fill->until, as far as it goes. */
@@ -911,21 +1038,34 @@ static noinline void uffd_fill_end(struct uffd_fill *fill)
 {
 	if (fill->vma)
 		uffd_fill_unlock(fill);
-	if (fill->spare)
+	if (fill->spare) {
+		if (fill->secret)
+			folio_zero_segment(fill->spare, 0,
+					   folio_size(fill->spare));
 		folio_put(fill->spare);
+	}
 	if (fill->file)
 		fput(fill->file);
 }
 
-/*
- * Get what is wanted next of the source into memory, without locks. A page or a
- * huge entry's is read aside. For a huge page that may as well be small pages the
- * source is only touched; if that did not help, it will be a page.
- */
-static int uffd_fill_fetch(struct uffd_fill *fill, bool first)
+/* Must the kernel keep no copy of what this mapping is filled with? */
+static bool uffd_fill_secret(struct vm_area_struct *vma)
 {
-	if (fill->source.whole && first)
-		return fault_in_readable(fill->source.from, PMD_SIZE) == PMD_SIZE ?
+	struct uffd_supported supported;
+
+	uffd_supported(vma, &supported);
+	return supported.secret;
+}
+
+/*
+ * Bring @size bytes of the source into memory, without locks. A page, or the page
+ * of a huge entry, is read into a spare folio. The source of a transparent huge
+ * page is only touched; if that was not enough, a small page is made next.
+ */
+static int uffd_fill_fetch(struct uffd_fill *fill, size_t size, bool first)
+{
+	if (!fill->huge && size > PAGE_SIZE && first)
+		return fault_in_readable(fill->source.from, size) == size ?
 		       -EFAULT : 0;
 
 	if (!fill->huge)
@@ -941,6 +1081,7 @@ static int uffd_fill_reread(struct uffd_fill *fill)
 {
 	struct vm_area_struct *vma = fill->vma;
 	const bool first = !fill->spare || fill->addr != fill->fetched;
+	const size_t size = fill->source.absent;
 	int err;
 
 	if (!fill->file && vma->vm_file)
@@ -948,15 +1089,16 @@ static int uffd_fill_reread(struct uffd_fill *fill)
 	fill->pgoff = linear_page_index(vma, fill->start);
 	fill->vm_flags = vma->vm_flags & UFFD_FILL_VM_FLAGS;
 	fill->fetched = fill->addr;
-	if (!fill->spare)
+	if (!fill->spare) {
 		fill->spare = fill->huge ? huge_entry_spare(vma, fill->addr) :
 					   folio_alloc(GFP_HIGHUSER, 0);
+		fill->secret = uffd_fill_secret(vma);
+	}
 	uffd_fill_unlock(fill);
 
-	err = uffd_fill_fetch(fill, first);
-	fill->source.not_resident = false;
-	fill->source.whole = false;
-	/* However often a type wants its source anew, it can be killed. */
+	err = uffd_fill_fetch(fill, size, first);
+	fill->source.absent = 0;
+	/* Keep the retry loop killable. */
 	if (!err && fatal_signal_pending(current))
 		err = -EINTR;
 	if (!err)
@@ -969,38 +1111,6 @@ static int uffd_fill_reread(struct uffd_fill *fill)
 }
 
 /*
- * How many bytes from fill->addr on are there already. At least a page, for which
- * the walk was stopped: it may be a file's that nothing maps here.
- */
-static unsigned long uffd_fill_present(const struct uffd_fill *fill)
-{
-	const unsigned long end = pmd_addr_end(fill->addr, fill->until);
-	const long nr = (end - fill->addr) >> PAGE_SHIFT;
-	const bool special = uffd_fill_special(fill);
-	spinlock_t *ptl;	/* of the page table */
-	pte_t *pte;
-	pmd_t *pmd;
-	long n = 0;
-
-	if (fill->huge)
-		return fill->size;
-	pmd = uffd_walk(fill->vma->vm_mm, fill->addr);
-	if (!pmd)
-		return PAGE_SIZE;
-	if (pmd_trans_huge(pmdp_get_lockless(pmd)))
-		return end - fill->addr;
-
-	pte = pte_offset_map_lock(fill->vma->vm_mm, pmd, fill->addr, &ptl);
-	if (!pte)
-		return PAGE_SIZE;
-	while (n < nr && !(special ? pte_none(ptep_get(pte + n)) :
-				     pte_none_mostly(ptep_get(pte + n))))
-		n++;
-	pte_unmap_unlock(pte, ptl);
-	return max(n, 1L) << PAGE_SHIFT;
-}
-
-/*
  * After a walk that did not get to fill->end, or not at once.
  *
  * Return: 0 to walk on, above 0 if there is nothing left to do, or an errno.
@@ -1008,20 +1118,12 @@ static unsigned long uffd_fill_present(const struct uffd_fill *fill)
 static noinline int uffd_fill_again(struct uffd_fill *fill, int err)
 {
 	fill->again = true;
-	/* A page table came or went meanwhile. */
-	if (err == -EAGAIN)
-		return uffd_fill_rest();
-	if (err == -EFAULT && fill->source.not_resident)
+	if (err == -EFAULT && fill->source.absent)
 		return uffd_fill_reread(fill);
-	if (err == -EEXIST && fill->skipped) {
-		unsigned long len = uffd_fill_present(fill);
-
-		*fill->skipped += len;
-		uffd_fill_advance(fill, fill->addr + len);
-		if (fill->addr < fill->until)
-			return uffd_fill_rest();
-		err = 0;
-	}
+	/* A new page was declared bad: no data is lost yet, so make another. */
+	if (err == -EUFFD_BAD_PAGE)
+		return ++fill->replaced < UFFD_FILL_REPLACE ?
+		       uffd_fill_rest() : -EIO;
 	if (err)
 		return err;
 	if (fill->addr == fill->end)
@@ -1038,8 +1140,8 @@ static noinline int uffd_fill_again(struct uffd_fill *fill, int err)
  * @len: bytes, a multiple of PAGE_SIZE and not 0; the range does not wrap.
  * @user: user address of the content, with MFILL_ATOMIC_COPY.
  * @flags: the MFILL_ATOMIC_ mode and its options.
- * @skipped: what is there already is passed over, and its bytes are added to
- *	this; NULL if that is the end of the fill.
+ * @skipped: pages that are present are passed over, and their bytes are added to
+ *	this; NULL if the first of them ends the fill.
  *
  * Context: process context, no locks, ctx->mm is pinned.
  * Return: bytes filled or skipped, if any were; else -EAGAIN if the mapping
@@ -1056,7 +1158,7 @@ ssize_t userfaultfd_fill(struct userfaultfd_ctx *ctx, unsigned long start,
 	int err;
 
 	fill.ctx = ctx;
-	fill.flags = flags;
+	fill.flags = skipped ? flags | MFILL_ATOMIC_SKIP : flags;
 	fill.start = start;
 	fill.end = start + len;
 	fill.until = fill.end;
@@ -1064,11 +1166,12 @@ ssize_t userfaultfd_fill(struct userfaultfd_ctx *ctx, unsigned long start,
 	fill.source.from_user = uffd_flags_mode_is(flags, MFILL_ATOMIC_COPY);
 	fill.source.from = (const char __user *)user;
 	fill.source.bounce = NULL;
-	fill.source.not_resident = false;
-	fill.source.whole = false;
+	fill.source.absent = 0;
 	fill.spare = NULL;
 	fill.huge = false;
+	fill.run = UFFD_FILL_RUN;
 	fill.file = NULL;
+	fill.replaced = 0;
 	fill.skipped = skipped;
 	fill.again = false;
 

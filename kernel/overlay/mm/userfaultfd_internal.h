@@ -25,6 +25,8 @@
 #define _MM_USERFAULTFD_INTERNAL_H
 
 #include <linux/log2.h>
+#include <linux/swap.h>
+#include <linux/swapops.h>
 #include <linux/tracepoint-defs.h>
 #include <linux/userfaultfd_k.h>
 #include <linux/userfaultfd_request.h>
@@ -36,16 +38,24 @@
  * @from_user: copied from user memory, else zeroes.
  * @from: user address of the content of the first page of the range.
  * @bounce: a copy of the page at @from that was read without locks, or NULL.
- * @not_resident: set if reading @from failed because it was not in memory.
- * @whole: a huge page may be mapped by one entry.
+ * @absent: bytes of a folio that could not be filled in this request, as its
+ *	source was not resident; else 0.
  */
 struct uffd_source {
 	bool from_user;
 	const char __user *from;
 	struct folio *bounce;
-	bool not_resident;
-	bool whole;
+	size_t absent;
 };
+
+/* A fill passes over pages that are present. */
+#define MFILL_ATOMIC_SKIP	MFILL_ATOMIC_FLAG(2)
+
+/*
+ * A new page was declared bad before it was mapped, and was taken back. Not for
+ * user space; a type cannot return it, see uffd_errno_valid().
+ */
+#define EUFFD_BAD_PAGE		600
 
 typedef int (*uffd_handler_t)(struct uffd_request *req);
 
@@ -56,7 +66,7 @@ int uffd_anon_create_range(struct uffd_request *req);
 int uffd_unsupported(uffd_handler_t handler, struct uffd_supported *answer,
 		     bool answered);
 int uffd_present(struct vm_area_struct *vma, pgoff_t index);
-bool uffd_errno_known(int err);
+bool uffd_errno_valid(int err);
 bool uffd_folio_referenced(struct folio *folio);
 int uffd_check_errno(uffd_handler_t handler, int err);
 int uffd_cut_off(uffd_handler_t handler, struct uffd_request *req,
@@ -73,6 +83,38 @@ static inline unsigned long uffd_address(const struct vm_area_struct *vma,
 					 pgoff_t index)
 {
 	return vma->vm_start + ((index - vma->vm_pgoff) << PAGE_SHIFT);
+}
+
+/* Has the task a memory policy, which may treat each page differently? */
+static inline bool uffd_task_has_policy(void)
+{
+#ifdef CONFIG_NUMA
+	return current->mempolicy;
+#else
+	return false;
+#endif
+}
+
+/**
+ * uffd_replaces_marker() - may a fill replace a marker?
+ * @pte: a marker, which stands where no page is.
+ * @flags: the MFILL_ATOMIC_ mode and options of the fill.
+ * @special: the fill writes entries without a folio.
+ *
+ * Pages have always replaced every marker, and other entries none. For a fill that
+ * skips what is present, a write-protected hole is a hole, and zeroes of whatever
+ * kind do not undo poison.
+ */
+static inline bool uffd_replaces_marker(pte_t pte, uffd_flags_t flags,
+					bool special)
+{
+	const pte_marker marker = pte_marker_get(pte_to_swp_entry(pte));
+
+	if (!(flags & MFILL_ATOMIC_SKIP))
+		return !special;
+	return marker == PTE_MARKER_UFFD_WP ||
+	       uffd_flags_mode_is(flags, MFILL_ATOMIC_COPY) ||
+	       uffd_flags_mode_is(flags, MFILL_ATOMIC_CONTINUE);
 }
 
 /* Does @folio begin at @index and end before @end? */
@@ -196,6 +238,7 @@ static inline void uffd_anon_supported(struct uffd_supported *answer)
 {
 	answer->modes = VM_UFFD_MISSING | VM_UFFD_WP;
 	answer->granule = PAGE_SIZE;
+	answer->secret = false;
 }
 
 /**
@@ -224,6 +267,7 @@ static __always_inline int uffd_supported(struct vm_area_struct *vma,
 
 	req.kind = UFFD_REQ_GET_SUPPORTED;
 	req.vma = vma;
+	req.supported.secret = false;
 	if (handler(&req))
 		return uffd_unsupported(handler, answer, false);
 
@@ -249,8 +293,8 @@ static __always_inline int uffd_supported(struct vm_area_struct *vma,
  * Return: 0 with at least one folio in @req that may be mapped: locked,
  * referenced, uptodate, in the right file, at the right offset; or an errno of
  * &struct uffd_resolve without any folio; for a poisoned page -EIO, or
- * -EHWPOISON to a fault; -EIO, with a warning, for a folio or an errno that is
- * not as it should be.
+ * -EHWPOISON to a fault, or -EUFFD_BAD_PAGE to a fill that made it; -EIO, with a
+ * warning, for a folio or an errno that is not as it should be.
  */
 static __always_inline int uffd_resolve(uffd_handler_t handler,
 					struct uffd_request *req, bool huge)

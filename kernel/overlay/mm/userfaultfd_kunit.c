@@ -420,6 +420,64 @@ static void uffd_test_poisoned(struct kunit *test)
 	ClearPageHWPoison(folio_page(t->folio, 0));
 }
 
+/* A new page that is poisoned goes back to the type; a fault says what it is. */
+static void uffd_test_poisoned_new(struct kunit *test)
+{
+	struct uffd_test *t = test->priv;
+	struct uffd_source source = {};
+	struct uffd_request req;
+
+	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE))
+		kunit_skip(test, "needs CONFIG_MEMORY_FAILURE");
+
+	vm_flags_init(&t->vma, VM_SHARED);
+	SetPageHWPoison(folio_page(t->folio, 0));
+	uffd_init_resolve(&req, &t->vma, UFFD_TEST_INDEX, 1, &source);
+	KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req, false),
+			-EUFFD_BAD_PAGE);
+	KUNIT_EXPECT_EQ(test, folio_batch_count(&req.resolve.folios), 0);
+	KUNIT_EXPECT_EQ(test, t->undone, 1);
+
+	uffd_init_resolve(&req, &t->vma, UFFD_TEST_INDEX, 1, &source);
+	req.resolve.fault = true;
+	KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req, false),
+			-EHWPOISON);
+	KUNIT_EXPECT_EQ(test, t->undone, 1);
+	ClearPageHWPoison(folio_page(t->folio, 0));
+}
+
+/* New folios behind a poisoned one go back to the type as well. */
+static void uffd_test_poisoned_ahead(struct kunit *test)
+{
+	struct uffd_test *t = test->priv;
+	struct uffd_source source = {};
+	struct uffd_request req;
+
+	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE))
+		kunit_skip(test, "needs CONFIG_MEMORY_FAILURE");
+
+	t->next = uffd_test_add(t, 0, UFFD_TEST_INDEX + 1);
+	KUNIT_ASSERT_NOT_NULL(test, t->next);
+	vm_flags_init(&t->vma, VM_SHARED);
+
+	SetPageHWPoison(folio_page(t->folio, 0));
+	uffd_init_resolve(&req, &t->vma, UFFD_TEST_INDEX, 2, &source);
+	KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req, false),
+			-EUFFD_BAD_PAGE);
+	KUNIT_EXPECT_EQ(test, t->undone, 2);
+	ClearPageHWPoison(folio_page(t->folio, 0));
+
+	/* What was ahead of it can be mapped. */
+	SetPageHWPoison(folio_page(t->next, 0));
+	uffd_init_resolve(&req, &t->vma, UFFD_TEST_INDEX, 2, &source);
+	KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req, false), 0);
+	KUNIT_EXPECT_EQ(test, req.resolve.nr_pages, 1);
+	KUNIT_EXPECT_EQ(test, t->undone, 3);
+	uffd_release(t->folio);
+	ClearPageHWPoison(folio_page(t->next, 0));
+	uffd_test_remove(test, t->next);
+}
+
 /* A poisoned page of a large folio is its own, not that of the others. */
 static void uffd_test_poisoned_in_large(struct kunit *test)
 {
@@ -461,25 +519,21 @@ static void uffd_test_errno(struct kunit *test)
 	struct uffd_test *t = test->priv;
 	struct uffd_request req;
 
-	int known = 0;
-
-	for (t->err = -MAX_ERRNO; t->err < 0; t->err++) {
-		if (!uffd_errno_known(t->err))
-			continue;
-		known++;
+	/* -EAGAIN and -EINTR, too: a type may fail like this. */
+	for (t->err = -ERESTARTSYS + 1; t->err < 0; t->err++) {
 		uffd_init_resolve(&req, &t->vma, UFFD_TEST_INDEX, 1, NULL);
 		KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req, false),
 				t->err);
 		KUNIT_EXPECT_EQ(test, uffd_present(&t->vma, 0), t->err);
 	}
-	KUNIT_EXPECT_EQ(test, known, 11);
-	/* What the core itself says to user space, or what is no errno at all */
-	KUNIT_EXPECT_FALSE(test, uffd_errno_known(-EAGAIN));
-	KUNIT_EXPECT_FALSE(test, uffd_errno_known(-EINTR));
-	KUNIT_EXPECT_FALSE(test, uffd_errno_known(-EOPNOTSUPP));
-	KUNIT_EXPECT_FALSE(test, uffd_errno_known(-MAX_ERRNO - 1));
-	KUNIT_EXPECT_FALSE(test, uffd_errno_known(1));
-	KUNIT_EXPECT_TRUE(test, uffd_errno_known(0));
+	/* Errnos of the kernel's own, or no errno at all */
+	KUNIT_EXPECT_FALSE(test, uffd_errno_valid(-ERESTARTSYS));
+	KUNIT_EXPECT_FALSE(test, uffd_errno_valid(-EUFFD_BAD_PAGE));
+	KUNIT_EXPECT_FALSE(test, uffd_errno_valid(-MAX_ERRNO));
+	KUNIT_EXPECT_FALSE(test, uffd_errno_valid(-MAX_ERRNO - 1));
+	KUNIT_EXPECT_FALSE(test, uffd_errno_valid(1));
+	KUNIT_EXPECT_TRUE(test, uffd_errno_valid(-EFBIG));
+	KUNIT_EXPECT_TRUE(test, uffd_errno_valid(0));
 }
 
 static void uffd_test_present(struct kunit *test)
@@ -587,6 +641,8 @@ static struct kunit_case uffd_test_cases[] = {
 	KUNIT_CASE(uffd_test_resolve),
 	KUNIT_CASE(uffd_test_cut_off),
 	KUNIT_CASE(uffd_test_poisoned),
+	KUNIT_CASE(uffd_test_poisoned_new),
+	KUNIT_CASE(uffd_test_poisoned_ahead),
 	KUNIT_CASE(uffd_test_poisoned_in_large),
 	KUNIT_CASE(uffd_test_errno),
 	KUNIT_CASE(uffd_test_present),

@@ -35,37 +35,23 @@ int uffd_unsupported(uffd_handler_t handler, struct uffd_supported *answer,
 		  handler, answer->modes, answer->granule);
 	answer->modes = 0;
 	answer->granule = PAGE_SIZE;
+	answer->secret = false;
 	return answered ? -EIO : -EOPNOTSUPP;
 }
 
 /**
- * uffd_errno_known() - may a type return this?
+ * uffd_errno_valid() - may a type return this?
  * @err: what it returned.
  *
- * Others would tell user space something else: -EAGAIN that its address space
- * is changing, -EINTR that it is being killed.
+ * A filesystem or driver can fail in ways that the core does not foresee, and
+ * user space gets its errno as it is.
  *
- * Return: whether it is one that linux/userfaultfd_request.h lists, or 0.
+ * Return: false for what is no errno, or is one that the kernel keeps to itself
+ * (-ERESTARTSYS and up): only a broken type returns that.
  */
-bool uffd_errno_known(int err)
+bool uffd_errno_valid(int err)
 {
-	switch (err) {
-	case 0:
-	case -ENOENT:
-	case -EEXIST:
-	case -EINVAL:
-	case -EFAULT:
-	case -ENOMEM:
-	case -ENOSPC:
-	case -EDQUOT:
-	case -EACCES:
-	case -EPERM:
-	case -EIO:
-	case -EHWPOISON:
-		return true;
-	default:
-		return false;
-	}
+	return err <= 0 && err > -ERESTARTSYS;
 }
 
 /**
@@ -73,11 +59,11 @@ bool uffd_errno_known(int err)
  * @handler: who returned it.
  * @err: what it returned.
  *
- * Return: @err; -EIO, with a warning, for what would confuse user space.
+ * Return: @err; -EIO, with a warning, if that must not reach user space.
  */
 int uffd_check_errno(uffd_handler_t handler, int err)
 {
-	if (WARN_ONCE(!uffd_errno_known(err),
+	if (WARN_ONCE(!uffd_errno_valid(err),
 		      "userfaultfd: %ps returned %d\n", handler, err))
 		return -EIO;
 	return err;
@@ -192,17 +178,45 @@ bool uffd_folio_referenced(struct folio *folio)
 	return refs >= wanted;
 }
 
-/*
- * Drop what a type handed out from @first on, as it should be or not: a
- * reference that did not come along is not there to be put.
- */
-static void uffd_discard(struct folio_batch *folios, unsigned int first)
+/* Did a fill make the folios of this answer? No page table has seen them. */
+static bool uffd_made_by_fill(const struct uffd_resolve *resolve)
 {
+	return resolve->mode == UFFD_RESOLVE_MISSING && !resolve->fault;
+}
+
+/* Let the type take back a folio that a fill made, if it is as it should be. */
+static bool uffd_taken_back(uffd_handler_t handler, struct uffd_request *req,
+			    struct folio *folio)
+{
+	struct address_space *mapping = NULL;
+
+	if (!uffd_made_by_fill(&req->resolve))
+		return false;
+	if (req->vma->vm_flags & VM_SHARED)
+		mapping = req->vma->vm_file->f_mapping;
+	if (uffd_folio_flaw(folio, folio->index, 0, mapping))
+		return false;
+	uffd_undo(handler, req->vma, folio);
+	return true;
+}
+
+/*
+ * Drop what a type handed out from @first on. A flawed folio may have come
+ * without a reference to put.
+ */
+static void uffd_discard(uffd_handler_t handler, struct uffd_request *req,
+			 unsigned int first)
+{
+	struct folio_batch *folios = &req->resolve.folios;
 	unsigned int i;
 
 	for (i = first; i < folio_batch_count(folios); i++) {
 		struct folio *folio = folios->folios[i];
-		bool referenced = uffd_folio_referenced(folio);
+		bool referenced;
+
+		if (uffd_taken_back(handler, req, folio))
+			continue;
+		referenced = uffd_folio_referenced(folio);
 
 		if (folio_test_locked(folio))
 			folio_unlock(folio);
@@ -219,8 +233,8 @@ static void uffd_discard(struct folio_batch *folios, unsigned int first)
  * @good: the number of folios at the front that are as they should be.
  * @flaw: what is wrong with the next one, or NULL if a page of it is poisoned.
  *
- * Return: 0 if something is left, else -EIO, or -EHWPOISON to a fault of a
- * poisoned page.
+ * Return: 0 if something is left, else -EIO; for a poisoned page -EHWPOISON to a
+ * fault, and -EUFFD_BAD_PAGE to a fill that made it.
  */
 int uffd_cut_off(uffd_handler_t handler, struct uffd_request *req,
 		 unsigned int good, const char *flaw)
@@ -236,37 +250,54 @@ int uffd_cut_off(uffd_handler_t handler, struct uffd_request *req,
 	if (!WARN_ONCE(flaw, "userfaultfd: %ps handed out %s folio for %lu+%lu\n",
 		       handler, flaw, resolve->index, resolve->nr_pages)) {
 		struct folio *folio = folios->folios[good];
-		const pgoff_t first = index;
+		const pgoff_t first = index, end = folio_next_index(folio);
 
-		while (index < folio_next_index(folio) &&
+		while (index < end &&
 		       !PageHWPoison(folio_file_page(folio, index)))
 			index++;
-		if (index > first)
+		/* A new folio is mapped as a whole, or replaced. */
+		if (index == end ||
+		    (index > first && !uffd_made_by_fill(resolve)))
 			good++;
+		else
+			index = first;
 	}
 
-	uffd_discard(folios, good);
+	uffd_discard(handler, req, good);
 	resolve->nr_pages = min(resolve->nr_pages, index - resolve->index);
-	err = good ? 0 : -EIO;
-	/* To a fill a poisoned page is -EIO; a fault says what it is. */
-	if (err && !flaw && resolve->fault)
-		err = -EHWPOISON;
+	if (good)
+		err = 0;
+	else if (flaw)
+		err = -EIO;
+	else if (uffd_made_by_fill(resolve))
+		err = -EUFFD_BAD_PAGE;
+	else
+		err = resolve->fault ? -EHWPOISON : -EIO;
 	trace_userfaultfd_resolve(handler, req, err);
 	return err;
 }
 
-/* Add a page to an answer: filled, charged, not yet known to anybody. */
+/* Add a page to an answer: charged, filled, and not reachable by other tasks. */
 static __always_inline int uffd_anon_add(struct uffd_request *req,
 					 struct folio *folio, pgoff_t index)
 {
-	int err = userfaultfd_fill_folio(req, folio, index);
+	struct folio_batch *folios = &req->resolve.folios;
+	gfp_t gfp = GFP_KERNEL;
+	int err;
 
+	/*
+	 * Behind the first page the answer may end: reclaim can find memory
+	 * once the pages ahead of this one are mapped.
+	 */
+	if (folio_batch_count(folios))
+		gfp |= __GFP_NORETRY;
+	if (mem_cgroup_charge(folio, req->vma->vm_mm, gfp))
+		return -ENOMEM;
+	err = userfaultfd_fill_folio(req, folio, index);
 	if (err)
 		return err;
-	if (mem_cgroup_charge(folio, req->vma->vm_mm, GFP_KERNEL))
-		return -ENOMEM;
 
-	folio_batch_add(&req->resolve.folios, folio);
+	folio_batch_add(folios, folio);
 	return 0;
 }
 
@@ -313,17 +344,17 @@ static int uffd_anon_create_huge(struct uffd_request *req)
 	return 0;
 }
 
-/* Is where a mapping's pages come from the same for all of them? */
-static bool uffd_anon_one_policy(struct vm_area_struct *vma)
+/* Does no memory policy choose the node of the mapping's pages? */
+static bool uffd_anon_no_policy(struct vm_area_struct *vma)
 {
 #ifdef CONFIG_NUMA
-	return !vma->vm_policy && !(vma->vm_ops && vma->vm_ops->get_policy);
-#else
-	return true;
+	if (vma->vm_policy || (vma->vm_ops && vma->vm_ops->get_policy))
+		return false;
 #endif
+	return !uffd_task_has_policy();
 }
 
-/* As many pages at once as there is room for. */
+/* As many pages at once as there is room for, from the nearest node. */
 static int uffd_anon_create_many(struct uffd_request *req)
 {
 	struct uffd_resolve *resolve = &req->resolve;
@@ -331,9 +362,8 @@ static int uffd_anon_create_many(struct uffd_request *req)
 	unsigned long i, got;
 	int err = -ENOMEM;
 
-	got = alloc_pages_bulk_array_mempolicy(GFP_HIGHUSER_MOVABLE,
-					       min(resolve->nr_pages, PAGEVEC_SIZE),
-					       pages);
+	got = alloc_pages_bulk_array(GFP_HIGHUSER_MOVABLE,
+				     min(resolve->nr_pages, PAGEVEC_SIZE), pages);
 	for (i = 0; i < got; i++) {
 		err = uffd_anon_add(req, page_folio(pages[i]), resolve->index + i);
 		if (unlikely(err))
@@ -348,8 +378,7 @@ static int uffd_anon_create_many(struct uffd_request *req)
  * uffd_anon_create_range() - make as much of a range as an answer holds
  * @req: the request; resolve.nr_pages becomes how far the answer reaches.
  *
- * One huge page if resolve.source->whole lets it and it is to be had, or small
- * ones.
+ * One huge page if that is asked for and can be allocated, or small ones.
  *
  * Return: 0, or an errno of &struct uffd_resolve.
  */
@@ -358,12 +387,13 @@ int uffd_anon_create_range(struct uffd_request *req)
 	struct uffd_resolve *resolve = &req->resolve;
 	int err;
 
-	if (resolve->source->whole) {
+	if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) &&
+	    resolve->nr_pages == PMD_SIZE >> PAGE_SHIFT) {
 		err = uffd_anon_create_huge(req);
 		if (err != -ENOMEM)
 			return err;
 	}
-	if (uffd_anon_one_policy(req->vma))
+	if (uffd_anon_no_policy(req->vma))
 		err = uffd_anon_create_many(req);
 	else
 		err = userfaultfd_create_folios(req, uffd_anon_create);

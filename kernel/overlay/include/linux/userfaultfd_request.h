@@ -46,8 +46,10 @@ struct uffd_source;
  *
  * A handler returns -EOPNOTSUPP for a kind that it does not know. It knows all
  * that its modes need: GET_PRESENT for MINOR, FAULT_UNDO for MISSING, and
- * FAULT_RESOLVE for both. An errno that is not listed with its kind is taken for
- * a mistake of the type: the log gets a warning, and the caller -EIO.
+ * FAULT_RESOLVE for both. User space gets an errno as it is, also one that is not
+ * listed with its kind. A value that is no errno, or that is one of the kernel's
+ * own (-ERESTARTSYS and up), is a mistake of the type: the log gets a warning,
+ * and the caller -EIO.
  */
 enum uffd_request_kind {
 	UFFD_REQ_GET_SUPPORTED,
@@ -64,6 +66,9 @@ enum uffd_request_kind {
  * @granule: out: bytes of the smallest page that the type maps: PAGE_SIZE,
  *	since only hugetlb has entries of another size. Registered ranges are
  *	multiples of it.
+ * @secret: out: the kernel must not keep a copy of the content: a page that it
+ *	read the content into on the way is cleared before it is freed. False
+ *	unless the type sets it.
  *
  * The answer holds for the whole mapping and for as long as it exists.
  * Must not sleep for I/O and must not touch folios.
@@ -73,6 +78,7 @@ enum uffd_request_kind {
 struct uffd_supported {
 	vm_flags_t modes;
 	unsigned long granule;
+	bool secret;
 };
 
 /**
@@ -171,8 +177,9 @@ struct uffd_resolve {
  * @folio: in: a folio that UFFD_RESOLVE_MISSING just made, still locked.
  *
  * No page table has seen the folio. The type gives back what it accounted for
- * it, and takes it out of the page cache, unless it may as well stay there;
- * lock and reference remain with the core.
+ * it, and takes it out of the page cache, unless it may as well stay there; a
+ * folio that is hwpoisoned must not stay, as the core asks for another one. Lock
+ * and reference remain with the core.
  *
  * Return: 0.
  */

@@ -786,8 +786,8 @@ TEST_F(full, copy_and_zeropage)
 		for (i = 0; i < 20; i++)
 			EXPECT_FAILED(-ENOMEM, l->uffd, op, page_at(l, 4),
 				      l->src, page);
-		/* Full is looked at before present is. */
-		EXPECT_FAILED(-ENOMEM, l->uffd, op, page_at(l, 0), l->src,
+		/* A page that is present needs no room. (Stock: -ENOMEM) */
+		EXPECT_FAILED(-EEXIST, l->uffd, op, page_at(l, 0), l->src,
 			      page);
 		EXPECT_EQ((long)(4 * page / 512), lab_blocks(&l->m));
 
