@@ -35,6 +35,7 @@ help:
 	@echo '  make packages         install the Debian packages for all of the above'
 	@echo '  make clean            remove what was built; make distclean: the source as well'
 	@echo
+	@echo '  SOURCE=6.12.118-1 with any of them takes that version of the kernel source.'
 	@echo '  * takes minutes the first time. What a target needs is fetched and built on the'
 	@echo '    way; missing packages are installed, if root or sudo allows, or else named.'
 
