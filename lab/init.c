@@ -212,13 +212,14 @@ static void must_spit(const char *path, const char *text)
 		fatal("cannot write %s to %s", text, path);
 }
 
+/* Counters that underflowed are printed as unsigned, and are negative here. */
 static long number_in(const char *path)
 {
 	char buf[64];
 
 	if (slurp(path, buf, sizeof(buf)) < 0)
 		fatal("cannot read %s", path);
-	return strtol(buf, NULL, 10);
+	return strtoull(buf, NULL, 10);
 }
 
 /* The value of a parameter on the kernel's command line, or NULL. */

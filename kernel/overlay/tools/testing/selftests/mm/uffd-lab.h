@@ -16,6 +16,7 @@
 #endif
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/const.h>
 #include <linux/fs.h>
 #include <linux/userfaultfd.h>
@@ -810,18 +811,30 @@ static inline bool lab_mapped_whole(const void *addr)
 	return n == 1;
 }
 
-/* A number behind @key ("Shmem:") in a file such as /proc/meminfo, or -1 */
+/*
+ * A number behind @key ("Shmem:") in a file such as /proc/meminfo, or
+ * LAB_NO_NUMBER. The kernel prints most counters as unsigned long, even one
+ * that underflowed. That is read as the negative number that it stands for:
+ * strtol() returns LONG_MAX for all of them, so that two of them look the same.
+ */
+#define LAB_NO_NUMBER	LONG_MIN
+
 static inline long lab_number(const char *path, const char *key)
 {
 	FILE *f = fopen(path, "re");
-	char line[256];
-	long n = -1;
+	long n = LAB_NO_NUMBER;
+	char line[256], *end;
 
 	if (!f)
-		return -1;
-	while (n < 0 && fgets(line, sizeof(line), f)) {
-		if (!strncmp(line, key, strlen(key)))
-			n = strtol(line + strlen(key), NULL, 10);
+		return n;
+	while (n == LAB_NO_NUMBER && fgets(line, sizeof(line), f)) {
+		unsigned long long value;
+
+		if (strncmp(line, key, strlen(key)))
+			continue;
+		value = strtoull(line + strlen(key), &end, 10);
+		if (end != line + strlen(key))
+			n = value;
 	}
 	fclose(f);
 	return n;
@@ -877,8 +890,9 @@ static inline void lab_cgroup_leave(char *dir)
 }
 
 /*
- * A number of the control group @dir, or -1. Statistics of memory are added up
- * over the processors now and then; to read cpu.stat does it at once, for all.
+ * A number of the control group @dir, or LAB_NO_NUMBER. Statistics of memory
+ * are added up over the processors now and then; to read cpu.stat does it at
+ * once, for all.
  */
 static inline long lab_cgroup_number(const char *dir, const char *file,
 				     const char *key)
@@ -886,15 +900,15 @@ static inline long lab_cgroup_number(const char *dir, const char *file,
 	char path[128];
 
 	snprintf(path, sizeof(path), "%s/cpu.stat", dir);
-	if (lab_number(path, "usage_usec ") < 0)
-		return -1;
+	if (lab_number(path, "usage_usec ") == LAB_NO_NUMBER)
+		return LAB_NO_NUMBER;
 	snprintf(path, sizeof(path), "%s/%s", dir, file);
 	return lab_number(path, key);
 }
 
 /*
  * The pool of huge pages of one size, in pages, and what the control group of
- * this process is charged from it, in bytes. Without a group, -1.
+ * this process is charged from it, in bytes. Without a group, LAB_NO_NUMBER.
  */
 struct lab_pool {
 	long total;

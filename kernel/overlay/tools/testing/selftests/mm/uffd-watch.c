@@ -30,7 +30,7 @@ static const char *const counter_names[] = {
 static_assert(sizeof(struct counters) == NR_COUNTERS * sizeof(long),
 	      "a name for each counter");
 
-/* All of them; -1 for one that is not there */
+/* All of them; LAB_NO_NUMBER for one that is not there */
 static struct counters counters_of(int uffd)
 {
 	struct counters c;
