@@ -9,11 +9,13 @@
  *   modes_*		registering again leaves exactly the requested modes
  *   unregister_*	UNREGISTER leaves neither a waiting thread nor a protected
  *			entry behind
+ *   in_call_*		a fault inside a system call sleeps, signals or not
  */
 #define _GNU_SOURCE
 #include <ctype.h>
 #include <sched.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 #include "../kselftest_harness.h"
 #include "uffd-lab.h"
@@ -1010,6 +1012,190 @@ TEST_F(change, mremap_succeeds)
 	ASSERT_EQ(to, m.to);
 	self->area = to;
 	EXPECT_FILLS_WORK(self->area);
+}
+
+/* Faults inside a system call, and signals */
+
+struct in_call {
+	pthread_t thread;
+	int pipe[2];
+	char *to;
+	ssize_t got;
+};
+
+#define IN_CALL_TEXT	"read into registered memory"
+
+static unsigned int signals_handled;
+
+static void on_usr1(int sig)
+{
+	(void)sig;
+	__atomic_add_fetch(&signals_handled, 1, __ATOMIC_RELAXED);
+}
+
+static int catch_usr1(void)
+{
+	struct sigaction sa = { .sa_handler = on_usr1 };
+
+	__atomic_store_n(&signals_handled, 0, __ATOMIC_RELAXED);
+	return sigaction(SIGUSR1, &sa, NULL);
+}
+
+static void *in_call_fn(void *arg)
+{
+	struct in_call *c = arg;
+
+	c->got = read(c->pipe[0], c->to, sizeof(IN_CALL_TEXT));
+	return NULL;
+}
+
+static int in_call_start(struct in_call *c, char *to)
+{
+	memset(c, 0, sizeof(*c));
+	c->to = to;
+	if (pipe(c->pipe) ||
+	    write(c->pipe[1], IN_CALL_TEXT, sizeof(IN_CALL_TEXT)) < 0)
+		return -errno;
+	return -pthread_create(&c->thread, NULL, in_call_fn, c);
+}
+
+static void in_call_end(struct in_call *c)
+{
+	close(c->pipe[0]);
+	close(c->pipe[1]);
+}
+
+static __u64 cpu_ms(pthread_t thread)
+{
+	struct timespec ts = {};
+	clockid_t clock;
+
+	if (!pthread_getcpuclockid(thread, &clock))
+		clock_gettime(clock, &ts);
+	return ts.tv_sec * 1000ULL + ts.tv_nsec / 1000000;
+}
+
+TEST_F(memory, in_call_sleeps_despite_a_signal)
+{
+	struct lab_mem *m = &self->m;
+	static struct in_call c;
+	struct uffd_msg msg;
+	__u64 cpu;
+
+	ASSERT_EQ(0, catch_usr1());
+	ASSERT_EQ(0, lab_register(self->uffd, m->area, m->len,
+				  LAB_MISSING, NULL));
+	ASSERT_EQ(0, in_call_start(&c, m->area));
+	ASSERT_EQ(0, lab_read_msg(self->uffd, &msg, TOUCH_MS));
+	cpu = cpu_ms(c.thread);
+	ASSERT_EQ(0, pthread_kill(c.thread, SIGUSR1));
+	/* each retry of the fault would be a message */
+	EXPECT_EQ(-ETIMEDOUT, lab_read_msg(self->uffd, &msg, 200));
+	lab_sleep_ms(200);
+	EXPECT_GT(cpu + 50, cpu_ms(c.thread));
+	EXPECT_EQ(0, __atomic_load_n(&signals_handled, __ATOMIC_RELAXED));
+
+	EXPECT_EQ(0, lab_copy(self->uffd, m->area, self->src, m->page, 0,
+			      NULL));
+	ASSERT_EQ(0, lab_join(c.thread, TOUCH_MS));
+	EXPECT_EQ(sizeof(IN_CALL_TEXT), c.got);
+	EXPECT_STREQ(IN_CALL_TEXT, m->area);
+	EXPECT_EQ(1, __atomic_load_n(&signals_handled, __ATOMIC_RELAXED));
+	in_call_end(&c);
+}
+
+/* A signal that was pending before the fault */
+TEST_F(memory, in_call_sleeps_with_a_signal_pending)
+{
+	struct lab_mem *m = &self->m;
+	static struct in_call c;
+	struct uffd_msg msg;
+
+	ASSERT_EQ(0, catch_usr1());
+	ASSERT_EQ(0, lab_register(self->uffd, m->area, m->len,
+				  LAB_MISSING | LAB_WP, NULL));
+	ASSERT_EQ(0, in_call_start(&c, m->area));
+	ASSERT_EQ(0, lab_read_msg(self->uffd, &msg, TOUCH_MS));
+	ASSERT_EQ(0, pthread_kill(c.thread, SIGUSR1));
+	/* the same call then waits for the protection, with the signal */
+	ASSERT_EQ(0, lab_copy(self->uffd, m->area, self->src, m->page,
+			      UFFDIO_COPY_MODE_WP, NULL));
+	ASSERT_EQ(0, lab_read_msg(self->uffd, &msg, TOUCH_MS));
+	EXPECT_TRUE(msg.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP);
+	EXPECT_EQ(-ETIMEDOUT, lab_read_msg(self->uffd, &msg, 200));
+	EXPECT_EQ(0, lab_writeprotect(self->uffd, m->area, m->page, 0));
+	ASSERT_EQ(0, lab_join(c.thread, TOUCH_MS));
+	EXPECT_EQ(sizeof(IN_CALL_TEXT), c.got);
+	EXPECT_EQ(1, __atomic_load_n(&signals_handled, __ATOMIC_RELAXED));
+	in_call_end(&c);
+}
+
+/* A fault of user mode is left to handle the signal, and comes again. */
+TEST_F(memory, in_user_mode_signals_are_handled)
+{
+	struct lab_mem *m = &self->m;
+	static struct lab_touch touch;
+	struct uffd_msg msg;
+	__u64 end;
+
+	ASSERT_EQ(0, catch_usr1());
+	ASSERT_EQ(0, lab_register(self->uffd, m->area, m->len,
+				  LAB_MISSING, NULL));
+	ASSERT_EQ(0, lab_touch_start(&touch, m->area, false, 0));
+	ASSERT_EQ(1, touch_or_msg(self->uffd, &touch, &msg));
+	ASSERT_EQ(0, pthread_kill(touch.thread, SIGUSR1));
+	end = lab_now_ms() + TOUCH_MS;
+	while (!__atomic_load_n(&signals_handled, __ATOMIC_RELAXED) &&
+	       lab_now_ms() < end)
+		lab_sleep_ms(1);
+	EXPECT_EQ(1, __atomic_load_n(&signals_handled, __ATOMIC_RELAXED));
+	EXPECT_EQ(1, touch_or_msg(self->uffd, &touch, &msg));
+	EXPECT_EQ(0, lab_copy(self->uffd, m->area, self->src, m->page, 0,
+			      NULL));
+	EXPECT_EQ(0, lab_touch_wait(&touch, TOUCH_MS));
+}
+
+/* Says in @ready that a thread waits inside a call, and lives on. */
+static void wait_in_call(int ready)
+{
+	static struct in_call c;
+	struct uffd_msg msg;
+	char *area = anon_pages(1, MAP_PRIVATE);
+	int uffd = lab_uffd_open(0);
+
+	if (area == MAP_FAILED || uffd < 0 ||
+	    lab_register(uffd, area, LAB_PAGE, LAB_MISSING, NULL) ||
+	    in_call_start(&c, area) || lab_read_msg(uffd, &msg, TOUCH_MS) ||
+	    pthread_kill(c.thread, SIGUSR1) || write(ready, "", 1) != 1)
+		_exit(1);
+	for (;;)
+		pause();
+}
+
+TEST(in_call_can_be_killed)
+{
+	__u64 end;
+	int ready[2], status = 0;
+	char byte;
+	pid_t pid, got;
+
+	ASSERT_EQ(0, catch_usr1());
+	ASSERT_EQ(0, pipe(ready));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		wait_in_call(ready[1]);
+	close(ready[1]);
+	EXPECT_EQ(1, read(ready[0], &byte, 1));
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	end = lab_now_ms() + TOUCH_MS;
+	do {
+		got = waitpid(pid, &status, WNOHANG);
+		lab_sleep_ms(1);
+	} while (!got && lab_now_ms() < end);
+	EXPECT_EQ(pid, got);
+	EXPECT_TRUE(WIFSIGNALED(status));
+	close(ready[0]);
 }
 
 /* Truncation, while COPY has a page that is not in the file yet */
