@@ -10,6 +10,7 @@
  *   unregister_*	UNREGISTER leaves neither a waiting thread nor a protected
  *			entry behind
  *   in_call_*		a fault inside a system call sleeps, signals or not
+ *   removal_*		a removal that fails is not announced
  */
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -1196,6 +1197,195 @@ TEST(in_call_can_be_killed)
 	EXPECT_EQ(pid, got);
 	EXPECT_TRUE(WIFSIGNALED(status));
 	close(ready[0]);
+}
+
+/* Removals that fail */
+
+FIXTURE(removal)
+{
+	struct lab_mem m;
+	int uffd;
+};
+
+FIXTURE_VARIANT(removal)
+{
+	const struct lab_type *type;
+};
+
+#define REMOVAL_VARIANT(name_)						\
+	FIXTURE_VARIANT_ADD(removal, name_) { .type = &lab_##name_ }
+
+REMOVAL_VARIANT(anon);
+REMOVAL_VARIANT(memfd_shared);
+REMOVAL_VARIANT(memfd_private);
+REMOVAL_VARIANT(tmpfs_shared);
+REMOVAL_VARIANT(sysv);
+REMOVAL_VARIANT(hugetlb_shared);
+REMOVAL_VARIANT(ramfs_shared);
+REMOVAL_VARIANT(sample_shared);
+
+FIXTURE_SETUP(removal)
+{
+	self->uffd = lab_uffd_open(UFFD_FEATURE_EVENT_REMOVE);
+	ASSERT_GE(self->uffd, 0);
+	ASSERT_EQ(0, lab_mem_make(&self->m, variant->type, PAGES));
+	ASSERT_EQ(0, lab_register(self->uffd, self->m.area, self->m.len,
+				  LAB_MISSING, NULL));
+}
+
+FIXTURE_TEARDOWN(removal)
+{
+	close(self->uffd);
+	lab_mem_drop(&self->m);
+}
+
+struct advice {
+	pthread_t thread;
+	char *start;
+	size_t len;
+	int advice;
+	int err;
+};
+
+static void *advise_fn(void *arg)
+{
+	struct advice *a = arg;
+
+	a->err = madvise(a->start, a->len, a->advice) ? -errno : 0;
+	return NULL;
+}
+
+/* Whether the monitor was told of it; the result of the call in *@err */
+static bool announced(int uffd, char *start, size_t len, int advice, int *err)
+{
+	static struct advice a;
+	__u64 end = lab_now_ms() + TOUCH_MS;
+	struct uffd_msg msg;
+	bool told = false;
+
+	a = (struct advice) {
+		.start = start, .len = len, .advice = advice };
+	*err = -pthread_create(&a.thread, NULL, advise_fn, &a);
+	if (*err)
+		return false;
+	do {
+		if (!lab_read_msg(uffd, &msg, 0))
+			told = msg.event == UFFD_EVENT_REMOVE &&
+			       msg.arg.remove.start == (uintptr_t)start &&
+			       msg.arg.remove.end == (uintptr_t)start + len;
+		*err = -lab_join(a.thread, 5);
+	} while (*err == -ETIMEDOUT && lab_now_ms() < end);
+	if (!*err)
+		*err = a.err;
+	return told;
+}
+
+/* What MADV_REMOVE of the whole area returns */
+static int removed(const struct lab_mem *m)
+{
+	if (!lab_is_file(m))
+		return -EINVAL;
+	if (!lab_is_shared(m))
+		return -EACCES;
+	if (!lab_has_size(m))
+		return -ENODEV;		/* a device */
+	return lab_has_holes(m) ? 0 : -EOPNOTSUPP;
+}
+
+#define EXPECT_ANNOUNCED_IF_DONE(want, start, len, advice) do {		\
+	int _want = (want), _err;					\
+	bool _told = announced(self->uffd, start, len, advice, &_err);	\
+	EXPECT_EQ(_want, _err);						\
+	EXPECT_EQ(!_want, _told);					\
+} while (0)
+
+TEST_F(removal, remove)
+{
+	struct lab_mem *m = &self->m;
+
+	EXPECT_ANNOUNCED_IF_DONE(removed(m), m->area, m->len, MADV_REMOVE);
+}
+
+TEST_F(removal, free)
+{
+	struct lab_mem *m = &self->m;
+
+	EXPECT_ANNOUNCED_IF_DONE(lab_is_file(m) ? -EINVAL : 0, m->area, m->len,
+				 MADV_FREE);
+}
+
+TEST_F(removal, dontneed)
+{
+	struct lab_mem *m = &self->m;
+
+	EXPECT_ANNOUNCED_IF_DONE(0, m->area, m->len, MADV_DONTNEED);
+}
+
+/* Files with seals */
+
+static void removal_of(struct __test_metadata *_metadata, int fd, size_t len,
+		       int seals, int want)
+{
+	struct { int uffd; } self_, *self = &self_;
+	char *p;
+
+	ASSERT_LE(0, fd);
+	self->uffd = lab_uffd_open(UFFD_FEATURE_EVENT_REMOVE);
+	ASSERT_LE(0, self->uffd);
+	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, p);
+	ASSERT_EQ(0, fcntl(fd, F_ADD_SEALS, seals));
+	ASSERT_EQ(0, lab_register(self->uffd, p, len, LAB_MISSING, NULL));
+	EXPECT_ANNOUNCED_IF_DONE(want, p, len, MADV_REMOVE);
+	close(self->uffd);
+	munmap(p, len);
+	close(fd);
+}
+
+static int sealable(size_t len, int flags)
+{
+	return lab_sized(memfd_create("uffd-fixes", MFD_CLOEXEC |
+				      MFD_ALLOW_SEALING | flags), len);
+}
+
+TEST(removal_sealed)
+{
+	removal_of(_metadata, sealable(LAB_PAGE, 0), LAB_PAGE,
+		   F_SEAL_FUTURE_WRITE, -EPERM);
+	removal_of(_metadata, sealable(LAB_HUGE, MFD_HUGETLB | MFD_HUGE_2MB),
+		   LAB_HUGE, F_SEAL_FUTURE_WRITE, -EPERM);
+}
+
+TEST(removal_otherwise_sealed)
+{
+	removal_of(_metadata, sealable(LAB_PAGE, 0), LAB_PAGE,
+		   F_SEAL_SHRINK | F_SEAL_GROW, 0);
+}
+
+/* The last page that a file can have, and two behind it */
+TEST(removal_too_far)
+{
+	off_t last = (1ULL << 63) - 2 * LAB_PAGE;
+	struct { int uffd; } self_, *self = &self_;
+	int fd = lab_file_memfd(LAB_PAGE);
+	char *p, *q;
+
+	ASSERT_LE(0, fd);
+	self->uffd = lab_uffd_open(UFFD_FEATURE_EVENT_REMOVE);
+	ASSERT_LE(0, self->uffd);
+	p = mmap(NULL, LAB_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, last);
+	ASSERT_NE(MAP_FAILED, p);
+	q = mremap(p, LAB_PAGE, 3 * LAB_PAGE, MREMAP_MAYMOVE);
+	ASSERT_NE(MAP_FAILED, q);
+	ASSERT_EQ(0, lab_register(self->uffd, q, 3 * LAB_PAGE, LAB_MISSING,
+				  NULL));
+	EXPECT_ANNOUNCED_IF_DONE(0, q, LAB_PAGE, MADV_REMOVE);
+	EXPECT_ANNOUNCED_IF_DONE(-EFBIG, q, 2 * LAB_PAGE, MADV_REMOVE);
+	EXPECT_ANNOUNCED_IF_DONE(-EINVAL, q + 2 * LAB_PAGE, LAB_PAGE,
+				 MADV_REMOVE);
+	close(self->uffd);
+	munmap(q, 3 * LAB_PAGE);
+	close(fd);
 }
 
 /* Truncation, while COPY has a page that is not in the file yet */
