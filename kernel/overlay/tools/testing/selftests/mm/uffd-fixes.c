@@ -11,6 +11,8 @@
  *			entry behind
  *   in_call_*		a fault inside a system call sleeps, signals or not
  *   removal_*		a removal that fails is not announced
+ *   move_*		MOVE leaves its destination unprotected, and waits for
+ *			a huge page that is migrated
  */
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -1386,6 +1388,139 @@ TEST(removal_too_far)
 	close(self->uffd);
 	munmap(q, 3 * LAB_PAGE);
 	close(fd);
+}
+
+/* MOVE and write protection: the destination is not protected */
+
+enum moved {
+	MOVED_PAGE,
+	MOVED_ZERO,
+	MOVED_SWAPPED,
+	MOVED_HUGE,
+	MOVED_HUGE_ZERO,
+};
+
+FIXTURE(move)
+{
+	struct lab_mem from, to;
+	int uffd;
+};
+
+FIXTURE_VARIANT(move)
+{
+	enum moved what;
+	__u64 modes;		/* of the destination */
+	__u64 features;
+};
+
+#define MOVE_VARIANTS(name_, what_)					\
+FIXTURE_VARIANT_ADD(move, name_##_sync) {				\
+	.what = what_, .modes = LAB_MISSING | LAB_WP };			\
+FIXTURE_VARIANT_ADD(move, name_##_async) {				\
+	.what = what_, .modes = LAB_MISSING | LAB_WP,			\
+	.features = UFFD_FEATURE_WP_ASYNC };				\
+FIXTURE_VARIANT_ADD(move, name_##_no_wp) {				\
+	.what = what_, .modes = LAB_MISSING }
+
+MOVE_VARIANTS(page, MOVED_PAGE);
+MOVE_VARIANTS(zero, MOVED_ZERO);
+MOVE_VARIANTS(swapped, MOVED_SWAPPED);
+MOVE_VARIANTS(huge, MOVED_HUGE);
+MOVE_VARIANTS(huge_zero, MOVED_HUGE_ZERO);
+
+FIXTURE_SETUP(move)
+{
+	bool huge = variant->what >= MOVED_HUGE;
+	size_t pages = huge ? LAB_HUGE / LAB_PAGE : 1;
+
+	self->uffd = lab_uffd_open(UFFD_FEATURE_MOVE | variant->features |
+				   UFFD_FEATURE_PAGEFAULT_FLAG_WP);
+	ASSERT_LE(0, self->uffd);
+	ASSERT_EQ(0, lab_mem_make(&self->from, &lab_anon, pages));
+	ASSERT_EQ(0, lab_mem_make(&self->to, &lab_anon, pages));
+	if (!huge)
+		return;
+	ASSERT_EQ(0, madvise(self->from.area, LAB_HUGE, MADV_HUGEPAGE));
+	ASSERT_EQ(0, madvise(self->to.area, LAB_HUGE, MADV_HUGEPAGE));
+}
+
+FIXTURE_TEARDOWN(move)
+{
+	close(self->uffd);
+	lab_mem_drop(&self->from);
+	lab_mem_drop(&self->to);
+}
+
+static int page_out(char *addr)
+{
+	__u64 end = lab_now_ms() + LAB_DEADLINE_MS;
+
+	do {
+		if (madvise(addr, LAB_PAGE, MADV_PAGEOUT) && errno != EAGAIN)
+			return -errno;
+		if (lab_pagemap(addr) & LAB_PM_SWAP)
+			return 0;
+		lab_sleep_ms(1);
+	} while (lab_now_ms() < end);
+	return -ETIMEDOUT;
+}
+
+TEST_F(move, drops_wp)
+{
+	bool zero = variant->what == MOVED_ZERO ||
+		    variant->what == MOVED_HUGE_ZERO;
+	char *from = self->from.area, *to = self->to.area;
+	size_t len = self->from.len;
+	static struct lab_touch touch;
+	struct uffd_msg msg;
+
+	if (!zero)
+		lab_fill(from, len, 1);
+	else
+		ASSERT_EQ(0, madvise(from, len, MADV_POPULATE_READ));
+	ASSERT_EQ(variant->what >= MOVED_HUGE, lab_mapped_whole(from));
+	ASSERT_EQ(0, lab_register(self->uffd, from, len, LAB_WP, NULL));
+	ASSERT_EQ(0, lab_writeprotect(self->uffd, from, len, WP_ON));
+	if (variant->what == MOVED_SWAPPED)
+		ASSERT_EQ(0, page_out(from));
+	ASSERT_TRUE(entry_wp(from));
+	ASSERT_EQ(0, lab_register(self->uffd, to, len, variant->modes, NULL));
+
+	ASSERT_EQ(0, lab_move(self->uffd, to, from, len, 0, NULL));
+	EXPECT_FALSE(entry_wp(from));
+	EXPECT_FALSE(entry_wp(to));
+	EXPECT_EQ(variant->what >= MOVED_HUGE, lab_mapped_whole(to));
+	/* nor is it if write protection comes later */
+	EXPECT_EQ(0, lab_register(self->uffd, to, len, LAB_MISSING | LAB_WP,
+				  NULL));
+	EXPECT_FALSE(entry_wp(to));
+	ASSERT_EQ(0, lab_touch_start(&touch, to + 8, true, 'x'));
+	EXPECT_EQ(0, touch_or_msg(self->uffd, &touch, &msg));
+	EXPECT_EQ(zero ? 0 : lab_word(1, 0), *(__u64 *)to);
+	EXPECT_EQ('x', to[8]);
+}
+
+/* A hole that is protected is in use, and stays protected. */
+TEST(move_onto_a_protected_hole)
+{
+	struct lab_mem from, to;
+	int uffd;
+
+	uffd = lab_uffd_open(UFFD_FEATURE_MOVE | UFFD_FEATURE_WP_UNPOPULATED);
+	ASSERT_LE(0, uffd);
+	ASSERT_EQ(0, lab_mem_make(&from, &lab_anon, 1));
+	ASSERT_EQ(0, lab_mem_make(&to, &lab_anon, 1));
+	lab_fill(from.area, LAB_PAGE, 1);
+	ASSERT_EQ(0, lab_register(uffd, to.area, LAB_PAGE,
+				  LAB_MISSING | LAB_WP, NULL));
+	ASSERT_EQ(0, lab_writeprotect(uffd, to.area, LAB_PAGE, WP_ON));
+	EXPECT_EQ(-EEXIST, lab_move(uffd, to.area, from.area, LAB_PAGE, 0,
+				    NULL));
+	EXPECT_TRUE(entry_wp(to.area));
+	EXPECT_EQ(lab_word(1, 0), *(__u64 *)from.area);
+	close(uffd);
+	lab_mem_drop(&from);
+	lab_mem_drop(&to);
 }
 
 /* Truncation, while COPY has a page that is not in the file yet */
