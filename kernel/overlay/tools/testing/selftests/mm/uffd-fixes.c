@@ -1523,6 +1523,78 @@ TEST(move_onto_a_protected_hole)
 	lab_mem_drop(&to);
 }
 
+/* A huge page that is migrated from node to node, and moved */
+
+#define NODE_1		"/sys/devices/system/node/node1"
+#define MIGRATIONS	50
+
+struct migration {
+	char *areas[2];
+	bool stop;
+	unsigned long done;
+};
+
+static void *migrate_fn(void *arg)
+{
+	struct migration *g = arg;
+	int node = 0;
+
+	while (!__atomic_load_n(&g->stop, __ATOMIC_RELAXED)) {
+		int nodes[2] = { node, node }, status[2] = { -1, -1 };
+
+		syscall(__NR_move_pages, 0, 2UL, g->areas, nodes, status,
+			2 /* MPOL_MF_MOVE */);
+		if (status[0] == node || status[1] == node)
+			__atomic_add_fetch(&g->done, 1, __ATOMIC_RELAXED);
+		node = !node;
+	}
+	return NULL;
+}
+
+TEST(move_migrating)
+{
+	unsigned long n, wanted = lab_scale(MIGRATIONS);
+	__u64 end = lab_now_ms() + LAB_DEADLINE_MS;
+	static struct migration g;
+	struct lab_mem m[2];
+	pthread_t thread;
+	int uffd, i;
+
+	if (access(NODE_1, F_OK))
+		SKIP(return, "needs two nodes");
+	uffd = lab_uffd_open(UFFD_FEATURE_MOVE);
+	ASSERT_LE(0, uffd);
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, lab_mem_make(&m[i], &lab_anon,
+					  LAB_HUGE / LAB_PAGE));
+		ASSERT_EQ(0, madvise(m[i].area, LAB_HUGE, MADV_HUGEPAGE));
+		g.areas[i] = m[i].area;
+	}
+	lab_fill(m[0].area, LAB_HUGE, 1);
+	ASSERT_TRUE(lab_mapped_whole(m[0].area));
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, lab_register(uffd, m[i].area, LAB_HUGE,
+					  LAB_MISSING, NULL));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, migrate_fn, &g));
+	for (n = 0; __atomic_load_n(&g.done, __ATOMIC_RELAXED) < wanted &&
+	     lab_now_ms() < end; n++) {
+		ASSERT_EQ(0, lab_move(uffd, m[!(n & 1)].area, m[n & 1].area,
+				      LAB_HUGE, 0, NULL)) {
+			TH_LOG("move %lu, %lu migrations", n, g.done);
+		}
+	}
+	__atomic_store_n(&g.stop, true, __ATOMIC_RELAXED);
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	TH_LOG("%lu moves, %lu migrations", n, g.done);
+	EXPECT_LE(wanted, g.done);
+	EXPECT_TRUE(lab_mapped_whole(m[n & 1].area));
+	for (i = 0; i < (int)(LAB_HUGE / 8); i++)
+		ASSERT_EQ(lab_word(1, i), ((__u64 *)m[n & 1].area)[i]);
+	close(uffd);
+	lab_mem_drop(&m[0]);
+	lab_mem_drop(&m[1]);
+}
+
 /* Truncation, while COPY has a page that is not in the file yet */
 
 static bool stop_truncating;
