@@ -732,11 +732,25 @@ static __always_inline int uffd_fill_huge(struct uffd_fill *fill)
 	return 0;
 }
 
-/* Between two steps of a fill: let others run, and let the process be killed. */
-static __always_inline int uffd_fill_rest(void)
+/*
+ * A fatal signal ends any fill. The others, and what is made known like one (a
+ * stop, a trace, the freezer), end those that asked for it, after progress: a
+ * caller that repeats the fill for the rest gets to its end.
+ */
+static noinline int uffd_fill_signal(const struct uffd_fill *fill)
+{
+	if (fatal_signal_pending(current) ||
+	    (fill->flags & MFILL_ATOMIC_INTERRUPTIBLE &&
+	     fill->addr > fill->start))
+		return -EINTR;
+	return 0;
+}
+
+/* Between two steps of a fill: let other tasks run, and look for signals. */
+static __always_inline int uffd_fill_rest(const struct uffd_fill *fill)
 {
 	cond_resched();
-	return fatal_signal_pending(current) ? -EINTR : 0;
+	return unlikely(signal_pending(current)) ? uffd_fill_signal(fill) : 0;
 }
 
 /* The same walk as uffd_fill_walk(), one huge entry a step. */
@@ -748,7 +762,7 @@ static noinline int uffd_fill_walk_huge(struct uffd_fill *fill)
 		err = uffd_fill_huge(fill);
 		if (unlikely(err) || fill->addr == fill->until)
 			return err;
-		err = uffd_fill_rest();
+		err = uffd_fill_rest(fill);
 	} while (likely(!err));
 	return err;
 }
@@ -924,7 +938,7 @@ static __always_inline int uffd_fill_walk(struct uffd_fill *fill)
 			err = uffd_fill_next(fill, pmd);
 			if (unlikely(err) || fill->addr == fill->until)
 				return err;
-			err = uffd_fill_rest();
+			err = uffd_fill_rest(fill);
 			if (unlikely(err))
 				return err;
 		} while (fill->addr & ~PMD_MASK);
@@ -1123,14 +1137,14 @@ static noinline int uffd_fill_again(struct uffd_fill *fill, int err)
 	/* A new page was declared bad: no data is lost yet, so make another. */
 	if (err == -EUFFD_BAD_PAGE)
 		return ++fill->replaced < UFFD_FILL_REPLACE ?
-		       uffd_fill_rest() : -EIO;
+		       uffd_fill_rest(fill) : -EIO;
 	if (err)
 		return err;
 	if (fill->addr == fill->end)
 		return 1;
 	/* All of the part that was likely to be in memory: try twice as much. */
 	fill->until += min(fill->until - fill->fetched, fill->end - fill->until);
-	return uffd_fill_rest();
+	return uffd_fill_rest(fill);
 }
 
 /**
@@ -1148,7 +1162,7 @@ static noinline int uffd_fill_again(struct uffd_fill *fill, int err)
  * changed or is changing, -ENOENT if the range is not in one registered mapping,
  * -EINVAL if that cannot be filled like this, -EEXIST if a page is there already,
  * -EFAULT if the source is not readable, the file ends before, or there is
- * nothing to CONTINUE, -ENOMEM, -EIO, -EINTR.
+ * nothing to CONTINUE, -ENOMEM, -EIO, -EINTR if the process is being killed.
  */
 ssize_t userfaultfd_fill(struct userfaultfd_ctx *ctx, unsigned long start,
 			 unsigned long len, unsigned long user,

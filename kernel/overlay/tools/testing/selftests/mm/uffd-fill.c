@@ -5,6 +5,8 @@
  * of the interface is what it says. And ZEROPAGE that write-protects.
  */
 #include "uffd-calls.h"
+#include <sys/ptrace.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #define SKIP_PRESENT UFFDIO_FILL_MODE_SKIP_PRESENT
@@ -472,6 +474,386 @@ TEST_F(call, changing)
 	EXPECT_EQ(0, fill(l, _UFFDIO_COPY, r, 2, SKIP_PRESENT, &done));
 	EXPECT_EQ(2ULL, done);
 	EXPECT_TRUE(same_at(l, page_at(l, 1), 1));
+}
+
+/*
+ * Signals: zeroes of anonymous memory need page tables only, so that a range can
+ * be long enough to be interrupted.
+ */
+#define LONG_GIB	32UL
+
+static char *map_long(size_t len)
+{
+	char *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+		       MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+struct totals {
+	__u64 filled;
+	__u64 skipped;
+	__u64 failed;			/* ranges that could not be filled */
+	unsigned long interrupted;	/* calls */
+};
+
+/* Fills, and goes on where a signal ended the call; 0 or -errno */
+static int fill_on(int uffd, __u32 what, struct uffdio_fill_range *r,
+		   unsigned int count, __u64 mode, struct totals *t)
+{
+	memset(t, 0, sizeof(*t));
+	for (;;) {
+		struct uffdio_fill f = { .ranges = (uintptr_t)r,
+			.count = count, .what = what, .mode = mode };
+		int err = lab_ioctl(uffd, UFFDIO_FILL, &f);
+		struct uffdio_fill_range *end = r + f.done;
+		__u64 part;
+
+		for (; r < end; r++) {
+			t->filled += r->filled;
+			t->skipped += r->skipped;
+			t->failed += !!r->error;
+		}
+		if (err != -EINTR)
+			return err;
+		part = r->filled + r->skipped;
+		if (r->error != EINTR || part >= r->len)
+			return -EPROTO;
+		/* Without progress a caller might never get done. */
+		if (!f.done && !part)
+			return -ETIME;
+		count -= f.done;
+		t->interrupted++;
+		t->filled += r->filled;
+		t->skipped += r->skipped;
+		r->start += part;
+		r->len -= part;
+		r->src += what == _UFFDIO_COPY ? part : 0;
+	}
+}
+
+static void nothing(int sig)
+{
+	(void)sig;
+}
+
+/* Whatever SA_RESTART says, the call is not restarted. */
+static int handle(int sig)
+{
+	struct sigaction sa = { .sa_handler = nothing, .sa_flags = SA_RESTART };
+
+	return sigaction(sig, &sa, NULL);
+}
+
+/* A profiler's timer: ranges end early, and the rest is filled in the end. */
+TEST_F(call, timer)
+{
+	const struct itimerval every = { { 0, 1000 }, { 0, 1000 } };
+	const struct itimerval never = { };
+	const size_t len = lab_scale(LONG_GIB << 10) << 20;
+	struct lab *l = &self->l;
+	char *p = map_long(len);
+	const struct uffdio_fill_range whole[] = {
+		{ .start = (uintptr_t)p, .len = len / 2 },
+		{ .start = (uintptr_t)p + len / 2, .len = len / 2 } };
+	struct uffdio_fill_range r[2];
+	struct totals t;
+
+	ASSERT_NE(NULL, p);
+	ASSERT_EQ(0, lab_register(l->uffd, p, len, LAB_MISSING, NULL));
+	ASSERT_EQ(0, handle(SIGALRM));
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &every, NULL));
+	memcpy(r, whole, sizeof(r));
+	EXPECT_EQ(0, fill_on(l->uffd, _UFFDIO_ZEROPAGE, r, 2, 0, &t));
+	EXPECT_EQ(len, t.filled);
+	EXPECT_EQ(0ULL, t.skipped + t.failed);
+	EXPECT_LT(0UL, t.interrupted);
+	TH_LOG("interrupted %lu times", t.interrupted);
+	memcpy(r, whole, sizeof(r));
+	EXPECT_EQ(0, fill_on(l->uffd, _UFFDIO_ZEROPAGE, r, 2, SKIP_PRESENT,
+			     &t));
+	EXPECT_EQ(len, t.skipped);
+	EXPECT_EQ(0ULL, t.filled + t.failed);
+	TH_LOG("interrupted %lu times", t.interrupted);
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &never, NULL));
+	ASSERT_EQ(0, munmap(p, len));
+}
+
+/* Signals that come faster than a range takes, some of which fail */
+struct storm {
+	pthread_t target;
+	int stop;
+};
+
+static void *storm_fn(void *arg)
+{
+	struct storm *s = arg;
+
+	while (!__atomic_load_n(&s->stop, __ATOMIC_RELAXED))
+		pthread_kill(s->target, SIGUSR1);
+	return NULL;
+}
+
+#define STORM_RANGES	4096U
+
+TEST_F(call, storm)
+{
+	struct lab *l = &self->l;
+	const size_t len = STORM_RANGES * LAB_PAGE;
+	static struct uffdio_fill_range r[STORM_RANGES];
+	struct storm s = { .target = pthread_self() };
+	char *p = map_long(len), *from = map_long(len);
+	__u64 end = lab_now_ms() + LAB_DEADLINE_MS;
+	pthread_t thread;
+	struct totals t;
+	unsigned int i;
+
+	ASSERT_NE(NULL, p);
+	ASSERT_NE(NULL, from);
+	lab_fill(from, len, 7);
+	for (i = 0; i < STORM_RANGES; i++) {
+		r[i].start = (uintptr_t)p + i * LAB_PAGE;
+		r[i].src = (uintptr_t)from + i * LAB_PAGE;
+		r[i].len = LAB_PAGE;
+		r[i].reserved = i % 4 == 3;	/* that is EINVAL */
+	}
+	ASSERT_EQ(0, lab_register(l->uffd, p, len, LAB_MISSING, NULL));
+	ASSERT_EQ(0, handle(SIGUSR1));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, storm_fn, &s));
+	EXPECT_EQ(0, fill_on(l->uffd, _UFFDIO_COPY, r, STORM_RANGES, 0, &t));
+	EXPECT_EQ(len / 4 * 3, t.filled);
+	EXPECT_EQ(STORM_RANGES / 4ULL, t.failed);
+	/* On a busy machine no signal may have come by now: EEXIST is progress. */
+	while (!t.interrupted && lab_now_ms() < end) {
+		ASSERT_EQ(0, fill_on(l->uffd, _UFFDIO_COPY, r, STORM_RANGES, 0,
+				     &t));
+		ASSERT_EQ(STORM_RANGES, t.failed);
+	}
+	EXPECT_LT(0UL, t.interrupted);
+	TH_LOG("interrupted %lu times", t.interrupted);
+	__atomic_store_n(&s.stop, 1, __ATOMIC_RELAXED);
+	ASSERT_EQ(0, lab_join(thread, LAB_DEADLINE_MS));
+	for (i = 0; i < STORM_RANGES; i++) {
+		if (i % 4 == 3) {
+			ASSERT_FALSE(lab_pm(p + i * LAB_PAGE, LAB_PM_PRESENT));
+			ASSERT_EQ(EINVAL, (int)r[i].error);
+		} else {
+			ASSERT_EQ(0, memcmp(p + i * LAB_PAGE,
+					    from + i * LAB_PAGE, LAB_PAGE));
+		}
+	}
+	ASSERT_EQ(0, munmap(p, len));
+	ASSERT_EQ(0, munmap(from, len));
+}
+
+/* A signal that is blocked is not pending. */
+TEST_F(call, blocked_signal)
+{
+	struct lab *l = &self->l;
+	struct uffdio_fill_range r[] = { range_of(l, _UFFDIO_COPY, 0, 3),
+					 range_of(l, _UFFDIO_COPY, 4, 1) };
+	sigset_t usr1;
+	__u64 done;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	sigemptyset(&usr1);
+	sigaddset(&usr1, SIGUSR1);
+	ASSERT_EQ(0, sigprocmask(SIG_BLOCK, &usr1, NULL));
+	ASSERT_EQ(0, raise(SIGUSR1));
+	EXPECT_EQ(0, fill(l, _UFFDIO_COPY, r, 2, 0, &done));
+	EXPECT_EQ(2ULL, done);
+	EXPECT_RESULT(l, r[0], 3, 0, 0);
+	EXPECT_RESULT(l, r[1], 1, 0, 0);
+}
+
+/* A process that fills one long range, and the process that interferes */
+FIXTURE(process) {
+	struct long_fill {
+		struct uffdio_fill_range r;
+		struct uffdio_fill f;
+		__u64 total;
+		long tables;		/* in KiB, before the call */
+		int begun;
+		int err;
+	} *f;
+	size_t len;
+	pid_t pid;
+	char dir[LAB_CGROUP_LEN];
+};
+
+FIXTURE_VARIANT(process) {
+	unsigned long gib;
+	int (*pause)(pid_t pid, const char *dir);
+	int (*resume)(pid_t pid, const char *dir);
+};
+
+static void fill_long(struct long_fill *f, size_t len, const char *dir)
+{
+	int uffd = lab_uffd_open(BASE_FEATURES);
+	char *p = map_long(len);
+
+	/* To enter a control group takes long. */
+	if (dir[0] && lab_write(dir, "cgroup.procs", "0"))
+		_exit(3);
+	if (!p || uffd < 0 || lab_register(uffd, p, len, LAB_MISSING, NULL))
+		_exit(1);
+	f->r = (struct uffdio_fill_range) {
+		.start = (uintptr_t)p, .len = len };
+	f->tables = lab_number("/proc/self/status", "VmPTE:");
+	__atomic_store_n(&f->begun, 1, __ATOMIC_RELEASE);
+	do {
+		f->f = (struct uffdio_fill) {
+			.ranges = (uintptr_t)&f->r, .count = 1,
+			.what = _UFFDIO_ZEROPAGE };
+		f->err = lab_ioctl(uffd, UFFDIO_FILL, &f->f);
+		f->total += f->r.filled;
+		f->r.start += f->r.filled;
+		f->r.len -= f->r.filled;
+	} while (f->err == -EINTR);
+	_exit(f->err || f->r.error || f->total != len ? 2 : 0);
+}
+
+/* The process is in the middle of its range. */
+static int wait_until_filling(struct long_fill *f, pid_t pid, size_t len)
+{
+	const long enough = len / 64 / LAB_PAGE * sizeof(long) / 1024;
+	__u64 end = lab_now_ms() + LAB_DEADLINE_MS;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	while (lab_now_ms() < end) {
+		if (__atomic_load_n(&f->begun, __ATOMIC_ACQUIRE) &&
+		    lab_number(path, "VmPTE:") >= f->tables + enough)
+			return 0;
+		lab_sleep_ms(1);
+	}
+	return -ETIMEDOUT;
+}
+
+static int killed(pid_t pid, const char *dir)
+{
+	int status;
+
+	(void)dir;
+	if (kill(pid, SIGKILL) || waitpid(pid, &status, 0) != pid)
+		return -errno;
+	return WIFSIGNALED(status) ? 0 : -EPROTO;
+}
+
+static int stop(pid_t pid, const char *dir)
+{
+	int status;
+
+	(void)dir;
+	if (kill(pid, SIGSTOP) || waitpid(pid, &status, WUNTRACED) != pid)
+		return -errno;
+	return WIFSTOPPED(status) ? 0 : -EPROTO;
+}
+
+static int proceed(pid_t pid, const char *dir)
+{
+	(void)dir;
+	return kill(pid, SIGCONT) ? -errno : 0;
+}
+
+static int trace(pid_t pid, const char *dir)
+{
+	int status;
+
+	(void)dir;
+	if (ptrace(PTRACE_SEIZE, pid, NULL, NULL) ||
+	    ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) ||
+	    waitpid(pid, &status, 0) != pid)
+		return -errno;
+	return WIFSTOPPED(status) ? 0 : -EPROTO;
+}
+
+static int detach(pid_t pid, const char *dir)
+{
+	(void)dir;
+	return ptrace(PTRACE_DETACH, pid, NULL, NULL) ? -errno : 0;
+}
+
+static int cgroup_freeze(pid_t pid, const char *dir)
+{
+	__u64 end = lab_now_ms() + LAB_DEADLINE_MS;
+	int err = lab_write(dir, "cgroup.freeze", "1");
+	char path[LAB_CGROUP_LEN + 16];
+
+	(void)pid;
+	snprintf(path, sizeof(path), "%s/cgroup.events", dir);
+	while (!err && lab_number(path, "frozen ") != 1) {
+		lab_sleep_ms(1);
+		err = lab_now_ms() > end ? -ETIMEDOUT : 0;
+	}
+	return err;
+}
+
+static int cgroup_thaw(pid_t pid, const char *dir)
+{
+	(void)pid;
+	return lab_write(dir, "cgroup.freeze", "0");
+}
+
+FIXTURE_VARIANT_ADD(process, killed) { .gib = 4 * LONG_GIB, .pause = killed };
+FIXTURE_VARIANT_ADD(process, stopped) {
+	.gib = LONG_GIB, .pause = stop, .resume = proceed };
+FIXTURE_VARIANT_ADD(process, traced) {
+	.gib = LONG_GIB, .pause = trace, .resume = detach };
+FIXTURE_VARIANT_ADD(process, frozen) {
+	.gib = LONG_GIB, .pause = cgroup_freeze, .resume = cgroup_thaw };
+
+FIXTURE_SETUP(process)
+{
+	self->len = lab_scale(variant->gib << 10) << 20;
+	self->f = mmap(NULL, sizeof(*self->f), PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, self->f);
+	self->dir[0] = '\0';
+	if (variant->pause == cgroup_freeze) {
+		snprintf(self->dir, sizeof(self->dir), LAB_CGROUPS "/fill-%d",
+			 getpid());
+		ASSERT_EQ(0, mkdir(self->dir, 0755));
+	}
+	self->pid = fork();
+	ASSERT_LE(0, self->pid);
+	if (!self->pid)
+		fill_long(self->f, self->len, self->dir);
+}
+
+FIXTURE_TEARDOWN(process)
+{
+	if (self->pid > 0) {
+		kill(self->pid, SIGKILL);
+		waitpid(self->pid, NULL, 0);
+	}
+	if (self->dir[0])
+		rmdir(self->dir);
+}
+
+TEST_F(process, in_a_range)
+{
+	struct long_fill *f = self->f;
+	int status = -1;
+
+	ASSERT_EQ(0, wait_until_filling(f, self->pid, self->len));
+	ASSERT_EQ(0, variant->pause(self->pid, self->dir));
+	/* It has written its result, also if it was killed. */
+	EXPECT_EQ(EINTR, (int)f->r.error);
+	EXPECT_EQ(0ULL, f->f.done);
+	EXPECT_LT(0ULL, f->r.filled);
+	EXPECT_GT(self->len, f->r.filled);
+	TH_LOG("%llu of %zu MiB", f->r.filled >> 20, self->len >> 20);
+	if (!variant->resume) {
+		self->pid = 0;
+		return;
+	}
+	ASSERT_EQ(0, variant->resume(self->pid, self->dir));
+	ASSERT_EQ(self->pid, waitpid(self->pid, &status, 0));
+	self->pid = 0;
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(self->len, f->total);
 }
 
 static struct uffdio_api api_of(__u64 features)
