@@ -122,6 +122,7 @@ static int file = -1;
 static int uffd = -1;
 static int vm = -1;		/* GUEST_MEMFD: whose memory it is */
 static bool fill_many;		/* the kernel has UFFDIO_FILL */
+static __u64 map_huge;		/* what CONTINUE takes to map huge pages whole */
 
 static void __attribute__((noreturn, format(printf, 1, 2)))
 die(const char *fmt, ...)
@@ -395,12 +396,30 @@ static void read_area(void)
 
 /* ---- userfaultfd ---- */
 
+static int try_uffd(struct uffdio_api *api)
+{
+	uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	return uffd < 0 ? -1 : ioctl(uffd, UFFDIO_API, api);
+}
+
+/* The unmodified kernel is measured without the features that are ours. */
+#define OURS	((__u64)UFFD_FEATURE_MAP_HUGE)
+
 static void open_uffd(void)
 {
 	struct uffdio_api api = { .api = UFFD_API, .features = now->features };
+	bool opened = !try_uffd(&api);
 
-	uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
-	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api))
+	if (!opened && (now->features & OURS)) {
+		close(uffd);
+		api = (struct uffdio_api) {
+			.api = UFFD_API, .features = now->features & ~OURS };
+		opened = !try_uffd(&api);
+		map_huge = 0;
+	} else {
+		map_huge = UFFDIO_CONTINUE_MODE_MAP_HUGE;
+	}
+	if (!opened)
 		die("cannot open a userfaultfd");
 	fill_many = api.features & UFFD_FEATURE_FILL;
 }
@@ -460,12 +479,25 @@ static void uffd_zeropage(char *at, size_t len)
 		die("UFFDIO_ZEROPAGE");
 }
 
-static void uffd_continue(char *at, size_t len)
+static void do_continue(char *at, size_t len, __u64 mode)
 {
-	struct uffdio_continue arg = { .range = { (unsigned long)at, len } };
+	struct uffdio_continue arg = {
+		.range = { (unsigned long)at, len }, .mode = mode,
+	};
 
 	if (ioctl(uffd, UFFDIO_CONTINUE, &arg) || arg.mapped != (__s64)len)
 		die("UFFDIO_CONTINUE");
+}
+
+static void uffd_continue(char *at, size_t len)
+{
+	do_continue(at, len, 0);
+}
+
+/* With UFFD_FEATURE_MAP_HUGE */
+static void uffd_continue_huge(char *at, size_t len)
+{
+	do_continue(at, len, map_huge);
 }
 
 /* Three pages of each RUN: in as few calls as the kernel needs for it */
@@ -825,6 +857,9 @@ static const struct workload workloads[] = {
 	  .prepare = fill_file, .action = uffd_continue },
 	{ OP("CONTINUE shmem in huge folios, range", SHMEM_HUGE), HUGE_RANGE,
 	  .modes = MINOR, .prepare = fill_file, .action = uffd_continue },
+	{ OP("CONTINUE shmem in huge folios, MAP_HUGE", SHMEM_HUGE),
+	  HUGE_RANGE, .modes = MINOR, .features = UFFD_FEATURE_MAP_HUGE,
+	  .prepare = fill_file, .action = uffd_continue_huge },
 	{ OP("CONTINUE shmem private, range", SHMEM_PRIVATE), RANGE,
 	  .modes = MINOR, .prepare = fill_file, .action = uffd_continue },
 	{ OP("CONTINUE shmem private, page by page", SHMEM_PRIVATE), PAGES,

@@ -770,6 +770,11 @@ static noinline int uffd_fill_walk_huge(struct uffd_fill *fill)
 /*
  * Can all of a page table's range be mapped by one entry? Write protection is for
  * each page, and a private mapping will copy a file's pages one at a time.
+ *
+ * To split the entry of a file's huge page is to unmap all of it: pages that
+ * nothing was done to would be minor faults again, which is up to the caller, and
+ * would no longer be seen as mapped where writes are tracked. Anonymous memory
+ * keeps its pages mapped.
  */
 static bool uffd_fill_may_map_whole(const struct uffd_fill *fill)
 {
@@ -781,7 +786,9 @@ static bool uffd_fill_may_map_whole(const struct uffd_fill *fill)
 		return false;
 	if (fill->handler == uffd_anon_request)
 		return vma_is_anonymous(vma) && uffd_thp_allowed(vma);
-	return vma->vm_flags & VM_SHARED;
+	if (!(vma->vm_flags & VM_SHARED) || userfaultfd_wp(vma))
+		return false;
+	return !userfaultfd_minor(vma) || fill->flags & MFILL_ATOMIC_MAP_HUGE;
 }
 
 /*

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 
 #define SKIP_PRESENT UFFDIO_FILL_MODE_SKIP_PRESENT
+#define MAP_HUGE UFFDIO_FILL_MODE_MAP_HUGE
 
 static const __u32 what_of[FILLS] = { _UFFDIO_COPY, _UFFDIO_ZEROPAGE,
 				      _UFFDIO_CONTINUE, _UFFDIO_POISON };
@@ -365,6 +366,80 @@ TEST_F(file, skips_up_to_a_hole)
 				  NULL));
 	EXPECT_FILL(l, _UFFDIO_CONTINUE, 0, PAGES, SKIP_PRESENT, 4, 2, EFAULT);
 	EXPECT_FILL(l, _UFFDIO_CONTINUE, 0, PAGES, SKIP_PRESENT, 0, 6, EFAULT);
+}
+
+/* Huge pages of files: where minor faults are watched for, on request only */
+
+static int file_huge(size_t len)
+{
+	return lab_file_on("tmpfs", "huge=always", len);
+}
+
+static const struct lab_type lab_huge_shared = {
+	"huge_shared", LAB_SHMEM_SHARED, file_huge, 0, NULL };
+
+FIXTURE(huge) {
+	struct lab l;
+};
+
+FIXTURE_SETUP(huge)
+{
+	ASSERT_EQ(0, lab_setup_pages(&self->l, &lab_huge_shared,
+				     LAB_HUGE / LAB_PAGE));
+	ASSERT_EQ(0, lab_reopen(&self->l,
+				BASE_FEATURES | UFFD_FEATURE_MAP_HUGE));
+}
+
+FIXTURE_TEARDOWN(huge)
+{
+	lab_teardown(&self->l);
+}
+
+TEST_F(huge, on_request)
+{
+	static const struct {
+		__u64 modes;
+		__u32 what;
+		__u64 mode;
+		bool whole;
+	} cases[] = {
+		{ LAB_MISSING, _UFFDIO_COPY, 0, true },
+		{ LAB_MISSING, _UFFDIO_ZEROPAGE, 0, true },
+		{ LAB_MISSING | LAB_MINOR, _UFFDIO_COPY, 0, false },
+		{ LAB_MISSING | LAB_MINOR, _UFFDIO_COPY, MAP_HUGE, true },
+		{ LAB_MISSING | LAB_MINOR, _UFFDIO_ZEROPAGE, 0, false },
+		{ LAB_MISSING | LAB_MINOR, _UFFDIO_ZEROPAGE, MAP_HUGE, true },
+		{ LAB_MISSING | LAB_MINOR, _UFFDIO_CONTINUE, 0, false },
+		{ LAB_MINOR, _UFFDIO_CONTINUE, 0, false },
+		{ LAB_MINOR, _UFFDIO_CONTINUE, MAP_HUGE, true },
+		{ LAB_MISSING | LAB_WP, _UFFDIO_COPY, 0, false },
+		{ LAB_MISSING | LAB_WP, _UFFDIO_COPY, MAP_HUGE, false },
+		{ LAB_MISSING | LAB_WP, _UFFDIO_ZEROPAGE, MAP_HUGE, false },
+		{ LAB_MINOR | LAB_WP, _UFFDIO_CONTINUE, MAP_HUGE, false },
+	};
+	struct lab *l = &self->l;
+	unsigned int i;
+
+	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
+					  cases[i].modes, NULL));
+		if (cases[i].what == _UFFDIO_CONTINUE)
+			write_file(l, 0, 512);
+		EXPECT_FILL(l, cases[i].what, 0, 512, cases[i].mode, 512, 0, 0);
+		EXPECT_EQ(cases[i].whole, lab_mapped_whole(page_at(l, 0))) {
+			TH_LOG("case %u", i);
+		}
+		if (cases[i].what == _UFFDIO_ZEROPAGE) {
+			EXPECT_TRUE(lab_all(l->m.area, l->m.len, 0));
+		} else {
+			EXPECT_EQ(0, memcmp(l->m.area, l->src, l->m.len));
+		}
+		EXPECT_NO_MSG(l);
+		/* As new */
+		ASSERT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
+		lab_mem_drop(&l->m);
+		ASSERT_EQ(0, lab_mem_make(&l->m, &lab_huge_shared, 512));
+	}
 }
 
 /* The interface itself */
@@ -877,10 +952,12 @@ TEST_F(call, features_have_what_they_need)
 {
 	static const __u64 ours[] = {
 		UFFD_FEATURE_QUERY, UFFD_FEATURE_ZEROPAGE_WP, UFFD_FEATURE_FILL,
-		UFFD_FEATURE_SKIP_PRESENT };
+		UFFD_FEATURE_SKIP_PRESENT, UFFD_FEATURE_MAP_HUGE };
 	const __u64 always = UFFD_FEATURE_QUERY | UFFD_FEATURE_FILL |
 			     UFFD_FEATURE_SKIP_PRESENT;
+	const bool thp = !access("/sys/kernel/mm/transparent_hugepage", F_OK);
 	const __u64 features = api_of(0).features;
+	const bool minor = features & UFFD_FEATURE_MINOR_SHMEM;
 	const bool wp = features & UFFD_FEATURE_PAGEFAULT_FLAG_WP;
 	struct lab *l = &self->l;
 	struct uffdio_fill_range r = range_of(l, _UFFDIO_ZEROPAGE, 0, 1);
@@ -889,6 +966,7 @@ TEST_F(call, features_have_what_they_need)
 
 	EXPECT_EQ(always, features & always);
 	EXPECT_EQ(wp, !!(features & UFFD_FEATURE_ZEROPAGE_WP));
+	EXPECT_EQ(minor && thp, !!(features & UFFD_FEATURE_MAP_HUGE));
 	for (i = 0; i < sizeof(ours) / sizeof(*ours); i++) {
 		EXPECT_EQ(features & ours[i] ? features : 0,
 			  api_of(ours[i]).features);
@@ -903,6 +981,39 @@ TEST_F(call, features_have_what_they_need)
 	EXPECT_EQ(-EINVAL, fill(l, _UFFDIO_ZEROPAGE, &r, 1,
 				UFFDIO_FILL_MODE_WP, &done));
 	EXPECT_EQ((__u64)LAB_UNTOUCHED, done);
+}
+
+/* Unless it is requested, it is a bit like any other that is not known. */
+TEST_F(call, map_huge_is_requested)
+{
+	struct lab *l = &self->l;
+	struct uffdio_fill_range r = range_of(l, _UFFDIO_COPY, 0, 1);
+	__u64 done;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_EQ(-EINVAL, fill(l, _UFFDIO_COPY, &r, 1, MAP_HUGE, &done));
+	EXPECT_EQ((__u64)LAB_UNTOUCHED, done);
+	EXPECT_EQ((__u64)LAB_UNTOUCHED, r.filled);
+	EXPECT_REFUSED(-EINVAL, l->uffd, CONTINUE, l->m.area, NULL, l->m.page,
+		       UFFDIO_CONTINUE_MODE_MAP_HUGE);
+
+	ASSERT_EQ(0, lab_reopen(l, BASE_FEATURES | UFFD_FEATURE_MAP_HUGE));
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	EXPECT_EQ(0, fill(l, _UFFDIO_COPY, &r, 1, MAP_HUGE, &done));
+	EXPECT_RESULT(l, r, 1, 0, 0);
+	EXPECT_EQ(-EINVAL, fill(l, _UFFDIO_POISON, &r, 1, MAP_HUGE, &done));
+	/* Known, but anonymous memory has nothing to continue. */
+	EXPECT_OP(-EINVAL, -EINVAL, l->uffd, CONTINUE, page_at(l, 1), NULL,
+		  l->m.page, UFFDIO_CONTINUE_MODE_MAP_HUGE);
+	/* And no other ioctl knows it. */
+	EXPECT_REFUSED(-EINVAL, l->uffd, COPY, page_at(l, 1), l->src, l->m.page,
+		       MAP_HUGE);
+	EXPECT_REFUSED(-EINVAL, l->uffd, ZEROPAGE, page_at(l, 1), NULL,
+		       l->m.page, MAP_HUGE);
+	EXPECT_REFUSED(-EINVAL, l->uffd, POISON, page_at(l, 1), NULL,
+		       l->m.page, MAP_HUGE);
 }
 
 /* Who does not ask for it does not see it. */

@@ -71,6 +71,12 @@
 #define MADV_COLLAPSE		25
 #endif
 
+/* Later in the series than some programs that use it */
+#ifndef UFFD_FEATURE_MAP_HUGE
+#define UFFD_FEATURE_MAP_HUGE	(1 << 28)
+#define UFFDIO_CONTINUE_MODE_MAP_HUGE	(1ULL << 16)
+#endif
+
 #define LAB_MISSING		UFFDIO_REGISTER_MODE_MISSING
 #define LAB_WP			UFFDIO_REGISTER_MODE_WP
 #define LAB_MINOR		UFFDIO_REGISTER_MODE_MINOR

@@ -713,7 +713,8 @@ static void whole_continue(unsigned int nr)
 		__s64 done = 0;
 		int err;
 
-		err = lab_continue(uffd, at(page), LAB_HUGE, 0, &done);
+		err = lab_continue(uffd, at(page), LAB_HUGE,
+				   UFFDIO_CONTINUE_MODE_MAP_HUGE, &done);
 		if (err && err != -EEXIST && err != -EFAULT && err != -EINVAL &&
 		    err != -EAGAIN)
 			wrong("continue of huge page %zu: errno %d", huge, -err);
@@ -819,7 +820,8 @@ TEST_F_TIMEOUT(whole, race, TIMEOUT_S)
 {
 	unsigned long wanted = lab_scale(OPERATIONS);
 
-	MAKE(&lab_memfd_shared, 2 * HUGE_PAGES, 0, LAB_MINOR);
+	MAKE(&lab_memfd_shared, 2 * HUGE_PAGES, UFFD_FEATURE_MAP_HUGE,
+	     LAB_MINOR);
 	collapse_alias = map_aligned(mem.fd, mem.len);
 	ASSERT_NE(MAP_FAILED, collapse_alias);
 	ASSERT_EQ(0, madvise(collapse_alias, mem.len, MADV_HUGEPAGE));

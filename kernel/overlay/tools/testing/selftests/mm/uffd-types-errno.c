@@ -211,6 +211,8 @@ TEST_F(mem, bad_mode)
 		{ COPY, 1 << 2 }, { COPY, 1ULL << 63 },
 		{ ZEROPAGE, 1 << 2 }, { ZEROPAGE, 1ULL << 63 },
 		{ CONTINUE, 1 << 2 }, { CONTINUE, 1ULL << 63 },
+		/* Not without its feature */
+		{ CONTINUE, UFFDIO_CONTINUE_MODE_MAP_HUGE },
 		{ POISON, 1 << 1 }, { POISON, 1ULL << 63 },
 		{ MOVE, 1 << 2 }, { MOVE, 1ULL << 63 },
 		{ WRITEPROTECT, 1 << 2 }, { WRITEPROTECT, 1ULL << 63 },

@@ -470,9 +470,17 @@ TEST_F(huge, continues_by_page)
 	EXPECT_NO_MSG(l);
 }
 
+#define MAP_HUGE UFFDIO_CONTINUE_MODE_MAP_HUGE
+
+/* A userfaultfd that may map a file's huge pages whole where MINOR watches */
+static int reopen_map_huge(struct lab *l)
+{
+	return lab_reopen(l, BASE_FEATURES | UFFD_FEATURE_MAP_HUGE);
+}
+
 /*
- * CONTINUE of all of a shared huge page maps it by one entry. Who then takes
- * away a part of it has the rest reported anew.
+ * CONTINUE of all of a shared huge page maps it by one entry, on request. When
+ * a part of it is then unmapped, the rest is reported again.
  */
 TEST_F(huge, continues_whole)
 {
@@ -485,11 +493,13 @@ TEST_F(huge, continues_whole)
 	for (i = 0; i < l->m.pages; i++)
 		alias_at(l, i)[i] = i;
 	ASSERT_EQ((long)l->m.pages, file_pages(&l->m));
+	ASSERT_EQ(0, reopen_map_huge(l));
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
 				  NULL));
 	EXPECT_FAULT(l, &t, page_at(l, 100), false, 0,
 		     UFFD_PAGEFAULT_FLAG_MINOR);
-	EXPECT_EQ(0, lab_continue(l->uffd, l->m.area, l->m.len, 0, &done));
+	EXPECT_EQ(0, lab_continue(l->uffd, l->m.area, l->m.len, MAP_HUGE,
+				  &done));
 	EXPECT_EQ((__s64)l->m.len, done);
 	EXPECT_TOUCHED(&t, 0);
 	EXPECT_EQ(whole, lab_mapped_whole(page_at(l, 0)));
@@ -502,7 +512,8 @@ TEST_F(huge, continues_whole)
 	EXPECT_NO_MSG(l);
 
 	/* It is there, for everybody. */
-	EXPECT_EQ(-EEXIST, lab_continue(l->uffd, l->m.area, LAB_HUGE, 0, NULL));
+	EXPECT_EQ(-EEXIST, lab_continue(l->uffd, l->m.area, LAB_HUGE, MAP_HUGE,
+					NULL));
 	EXPECT_EQ(-EEXIST, lab_continue(l->uffd, page_at(l, 5), l->m.page, 0,
 					NULL));
 	EXPECT_EQ(-EEXIST, lab_poison(l->uffd, page_at(l, 5), l->m.page, 0,
@@ -528,7 +539,7 @@ TEST_F(huge, continues_whole)
 	EXPECT_NO_MSG(l);
 }
 
-/* Not by one entry: less than a huge page, write-protected, or cut off */
+/* Not by one entry: not asked for, less than a huge page, or cut off */
 TEST_F(huge, continues_not_whole)
 {
 	struct lab *l = &self->l;
@@ -536,48 +547,47 @@ TEST_F(huge, continues_not_whole)
 
 	memset(l->m.alias, 1, l->m.len);
 	ASSERT_EQ((long)l->m.pages, file_pages(&l->m));
-	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
-				  LAB_MINOR | LAB_WP, NULL));
-	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 1), 511 * l->m.page, 0,
+	ASSERT_EQ(0, reopen_map_huge(l));
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
 				  NULL));
+	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 1), 511 * l->m.page,
+				  MAP_HUGE, NULL));
 	EXPECT_FALSE(lab_mapped_whole(page_at(l, 1)));
-	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 512), LAB_HUGE,
-				  UFFDIO_CONTINUE_MODE_WP, NULL));
+	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 512), LAB_HUGE, 0,
+				  &done));
+	EXPECT_EQ((__s64)LAB_HUGE, done);
 	EXPECT_FALSE(lab_mapped_whole(page_at(l, 512)));
-	EXPECT_TRUE(lab_pm(page_at(l, 600), LAB_PM_UFFD_WP));
 	ASSERT_EQ(0, madvise(l->m.area, l->m.len, MADV_DONTNEED));
 	ASSERT_EQ(0, ftruncate(l->m.fd, l->m.len - l->m.page));
-	EXPECT_EQ(-EAGAIN, lab_continue(l->uffd, page_at(l, 512), LAB_HUGE, 0,
-					&done));
+	EXPECT_EQ(-EAGAIN, lab_continue(l->uffd, page_at(l, 512), LAB_HUGE,
+					MAP_HUGE, &done));
 	EXPECT_EQ((__s64)(511 * l->m.page), done);
 	EXPECT_FALSE(lab_mapped_whole(page_at(l, 512)));
 }
 
-/* To protect a part of a huge page takes it apart. */
-TEST_F(huge, protects_part_of_whole)
+/* Write protection is for each page, whoever asks for huge ones. */
+TEST_F(huge, continues_protected)
 {
 	struct lab *l = &self->l;
 	static struct lab_touch t;
 
 	memset(l->m.alias, 1, l->m.len);
+	ASSERT_EQ(0, reopen_map_huge(l));
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
 				  LAB_MINOR | LAB_WP, NULL));
-	EXPECT_EQ(0, lab_continue(l->uffd, l->m.area, LAB_HUGE, 0, NULL));
-	EXPECT_EQ(lab_is_shared(&l->m), lab_mapped_whole(page_at(l, 0)));
+	EXPECT_EQ(0, lab_continue(l->uffd, l->m.area, LAB_HUGE, MAP_HUGE,
+				  NULL));
+	EXPECT_FALSE(lab_mapped_whole(page_at(l, 0)));
+	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 512), LAB_HUGE,
+				  MAP_HUGE | UFFDIO_CONTINUE_MODE_WP, NULL));
+	EXPECT_FALSE(lab_mapped_whole(page_at(l, 512)));
+	EXPECT_TRUE(lab_pm(page_at(l, 600), LAB_PM_UFFD_WP));
+
 	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 3), 2 * l->m.page,
 				      UFFDIO_WRITEPROTECT_MODE_WP));
-	EXPECT_FALSE(lab_mapped_whole(page_at(l, 0)));
 	EXPECT_TRUE(lab_pm(page_at(l, 3), LAB_PM_UFFD_WP));
 	EXPECT_TRUE(lab_pm(page_at(l, 4), LAB_PM_UFFD_WP));
 	EXPECT_FALSE(lab_pm(page_at(l, 5), LAB_PM_UFFD_WP));
-	if (lab_is_shared(&l->m)) {
-		EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 3),
-					  2 * l->m.page,
-					  UFFDIO_CONTINUE_MODE_WP, NULL));
-		EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 5),
-					  507 * l->m.page, 0, NULL));
-		EXPECT_FALSE(lab_mapped_whole(page_at(l, 5)));
-	}
 	EXPECT_FAULT(l, &t, page_at(l, 3), true, 7, UFFD_PAGEFAULT_FLAG_WP |
 		     UFFD_PAGEFAULT_FLAG_WRITE);
 	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 3), l->m.page, 0));
@@ -585,6 +595,122 @@ TEST_F(huge, protects_part_of_whole)
 	EXPECT_ACCESS(page_at(l, 5), true, 8);
 	EXPECT_EQ(1, page_at(l, 4)[0]);
 	EXPECT_NO_MSG(l);
+}
+
+/*
+ * A change of one page of a huge page that was filled: what it leaves mapped
+ * raises no fault. The area is filled as a program does that knows nothing of
+ * huge pages.
+ */
+static int protect_one(struct lab *l)
+{
+	return lab_writeprotect(l->uffd, page_at(l, 7), l->m.page,
+				UFFDIO_WRITEPROTECT_MODE_WP);
+}
+
+static int mprotect_one(struct lab *l)
+{
+	return mprotect(page_at(l, 7), l->m.page, PROT_READ) ? -errno : 0;
+}
+
+static int forget_one(struct lab *l)
+{
+	return madvise(page_at(l, 7), l->m.page, MADV_DONTNEED) ? -errno : 0;
+}
+
+/* A range that no longer belongs to the userfaultfd, and one that does */
+static int unregister_one(struct lab *l)
+{
+	return lab_unregister(l->uffd, page_at(l, 7), l->m.page);
+}
+
+static const struct change {
+	const char *name;
+	__u64 modes;
+	int (*change)(struct lab *l);
+} changes[] = {
+	{ "WRITEPROTECT", LAB_MINOR | LAB_WP, protect_one },
+	{ "mprotect with WP", LAB_MINOR | LAB_WP, mprotect_one },
+	{ "mprotect", LAB_MINOR, mprotect_one },
+	{ "MADV_DONTNEED", LAB_MINOR, forget_one },
+	{ "MADV_DONTNEED with WP", LAB_MINOR | LAB_WP, forget_one },
+	{ "UNREGISTER", LAB_MINOR, unregister_one },
+	{ "COPY, mprotect", LAB_MISSING | LAB_MINOR, mprotect_one },
+	{ "COPY, MADV_DONTNEED", LAB_MISSING | LAB_MINOR, forget_one },
+	{ "COPY, WRITEPROTECT", LAB_MISSING | LAB_WP, protect_one },
+};
+
+TEST_F(huge, splits_without_faults)
+{
+	struct lab *l = &self->l;
+	unsigned int i, n, gone;
+
+	for (n = 0; n < sizeof(changes) / sizeof(*changes); n++) {
+		const struct change *c = &changes[n];
+
+		ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
+					  c->modes, NULL));
+		if (c->modes & LAB_MISSING) {
+			ASSERT_EQ(0, lab_copy(l->uffd, l->m.area, l->src,
+					      LAB_HUGE, 0, NULL));
+		} else {
+			memcpy(l->m.alias, l->src, LAB_HUGE);
+			ASSERT_EQ(0, lab_continue(l->uffd, l->m.area, LAB_HUGE,
+						  0, NULL));
+		}
+		EXPECT_FALSE(lab_mapped_whole(page_at(l, 0))) {
+			TH_LOG("%s", c->name);
+		}
+		ASSERT_EQ(0, c->change(l));
+		for (gone = 0, i = 0; i < 512; i++)
+			gone += !lab_pm(page_at(l, i), LAB_PM_PRESENT);
+		ASSERT_EQ(c->change == forget_one, gone) {
+			TH_LOG("%s", c->name);
+		}
+		for (i = 0; i < 512; i++) {
+			if (c->change == forget_one && i == 7)
+				continue;
+			ASSERT_TRUE(same_at(l, page_at(l, i), i));
+		}
+		EXPECT_NO_MSG(l);
+		/* As new */
+		ASSERT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
+		lab_mem_drop(&l->m);
+		ASSERT_EQ(0, lab_mem_make(&l->m, variant->type, 1024));
+	}
+}
+
+/* The same of a huge page that a caller asked for: the others are faults. */
+TEST_F(huge, splits_with_faults)
+{
+	struct lab *l = &self->l;
+	bool whole = lab_is_shared(&l->m);
+	static struct lab_touch t;
+	unsigned int n;
+
+	ASSERT_EQ(0, reopen_map_huge(l));
+	for (n = 0; n < 2; n++) {
+		memcpy(l->m.alias, l->src, LAB_HUGE);
+		ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
+					  LAB_MINOR, NULL));
+		ASSERT_EQ(0, lab_continue(l->uffd, l->m.area, LAB_HUGE,
+					  MAP_HUGE, NULL));
+		EXPECT_EQ(whole, lab_mapped_whole(page_at(l, 0)));
+		ASSERT_EQ(0, (n ? mprotect_one : forget_one)(l));
+		EXPECT_FALSE(lab_mapped_whole(page_at(l, 0)));
+		EXPECT_EQ(whole, !lab_pm(page_at(l, 6), LAB_PM_PRESENT));
+		if (whole) {
+			EXPECT_FAULT(l, &t, page_at(l, 6), false, 0,
+				     UFFD_PAGEFAULT_FLAG_MINOR);
+			EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 6),
+						  l->m.page, MAP_HUGE, NULL));
+			EXPECT_TOUCHED(&t, src_at(l, 6)[0]);
+		}
+		EXPECT_NO_MSG(l);
+		ASSERT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
+		lab_mem_drop(&l->m);
+		ASSERT_EQ(0, lab_mem_make(&l->m, variant->type, 1024));
+	}
 }
 
 /*
@@ -752,11 +878,10 @@ TEST_F(huge, fills_protected)
 	EXPECT_TRUE(lab_pm(page_at(l, 511), LAB_PM_UFFD_WP));
 	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 512), src_at(l, 512),
 			      LAB_HUGE, 0, NULL));
-	EXPECT_EQ(lab_is_shared(&l->m), lab_mapped_whole(page_at(l, 512)));
+	EXPECT_FALSE(lab_mapped_whole(page_at(l, 512)));
 	EXPECT_FALSE(lab_pm(page_at(l, 512), LAB_PM_UFFD_WP));
 	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 515), 2 * l->m.page,
 				      UFFDIO_WRITEPROTECT_MODE_WP));
-	EXPECT_FALSE(lab_mapped_whole(page_at(l, 512)));
 	EXPECT_FALSE(lab_pm(page_at(l, 514), LAB_PM_UFFD_WP));
 	EXPECT_TRUE(lab_pm(page_at(l, 515), LAB_PM_UFFD_WP));
 	EXPECT_TRUE(lab_pm(page_at(l, 516), LAB_PM_UFFD_WP));
