@@ -565,7 +565,7 @@ TEST_F(huge, continues_not_whole)
 	EXPECT_FALSE(lab_mapped_whole(page_at(l, 512)));
 }
 
-/* Write protection is for each page, whoever asks for huge ones. */
+/* Write protection is for each page, also if huge ones are asked for. */
 TEST_F(huge, continues_protected)
 {
 	struct lab *l = &self->l;
@@ -618,7 +618,6 @@ static int forget_one(struct lab *l)
 	return madvise(page_at(l, 7), l->m.page, MADV_DONTNEED) ? -errno : 0;
 }
 
-/* A range that no longer belongs to the userfaultfd, and one that does */
 static int unregister_one(struct lab *l)
 {
 	return lab_unregister(l->uffd, page_at(l, 7), l->m.page);
