@@ -48,9 +48,6 @@ struct uffd_source {
 	size_t absent;
 };
 
-/* A fill passes over pages that are present. */
-#define MFILL_ATOMIC_SKIP	MFILL_ATOMIC_FLAG(2)
-
 /*
  * A new page was declared bad before it was mapped, and was taken back. Not for
  * user space; a type cannot return it, see uffd_errno_valid().
