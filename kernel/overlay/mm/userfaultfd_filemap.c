@@ -66,6 +66,64 @@ int userfaultfd_check_present(struct inode *inode, pgoff_t index)
 }
 EXPORT_SYMBOL_NS_GPL(userfaultfd_check_present, USERFAULTFD);
 
+/* How many pages from @index on have folios, none of which was ever filled. */
+static long uffd_count_unfilled(struct inode *inode, pgoff_t index, pgoff_t end)
+{
+	pgoff_t next = index;
+
+	while (next < end && xa_load(&inode->i_mapping->i_pages, next) &&
+	       userfaultfd_check_present(inode, next) == -ENOENT)
+		next++;
+	return next - index;
+}
+
+/* As userfaultfd_count_hole(); says whether the pages of the hole have folios. */
+static long uffd_count_hole(struct uffd_request *req, bool *unfilled)
+{
+	struct uffd_resolve *resolve = &req->resolve;
+	struct inode *inode = resolve->inode;
+	unsigned long found = resolve->index;
+	pgoff_t end;
+
+	*unfilled = false;
+	if (!resolve->fault && !(req->vma->vm_flags & VM_SHARED))
+		return resolve->nr_pages;
+
+	end = min(found + resolve->nr_pages, uffd_end_of_file(inode));
+	if (unlikely(found >= end))
+		return -EFAULT;
+	if (unlikely(xa_load(&inode->i_mapping->i_pages, found))) {
+		*unfilled = true;
+		return uffd_count_unfilled(inode, found, end) ?: -EEXIST;
+	}
+	/* One walk for the rest of a range: mostly it finds nothing. */
+	found++;
+	if (found == end || !xa_find(&inode->i_mapping->i_pages, &found,
+				     end - 1, XA_PRESENT))
+		found = end;
+	return found - resolve->index;
+}
+
+/**
+ * userfaultfd_count_hole() - how many pages can be made at once?
+ * @req: a UFFD_RESOLVE_MISSING request.
+ *
+ * To be called before anything is allocated for @req. A hole may have folios
+ * that are not uptodate: the pages counted either all have one, or none has.
+ * A private mapping is filled with memory of its own, whatever the file has.
+ *
+ * Context: from a handler. Does not sleep.
+ * Return: the length in pages of the hole at the front of the range, above 0;
+ * -EEXIST if the file has memory there, -EFAULT if it ends before.
+ */
+long userfaultfd_count_hole(struct uffd_request *req)
+{
+	bool unfilled;
+
+	return uffd_count_hole(req, &unfilled);
+}
+EXPORT_SYMBOL_NS_GPL(userfaultfd_count_hole, USERFAULTFD);
+
 /**
  * userfaultfd_find_folios_nowait() - find memory, where that is simple
  * @resolve: a UFFD_RESOLVE_MINOR request.
@@ -329,9 +387,17 @@ static int filemap_uffd_create(struct uffd_request *req, pgoff_t index)
 
 static int filemap_uffd_resolve(struct uffd_request *req)
 {
+	bool unfilled;
+	long nr;
+
 	if (req->resolve.mode == UFFD_RESOLVE_MINOR)
 		return userfaultfd_find_folios(&req->resolve);
-	return userfaultfd_create_folios(req, filemap_uffd_create);
+	nr = uffd_count_hole(req, &unfilled);
+	/* A hole that has folios is filled without allocating others. */
+	if (unlikely(unfilled))
+		return __userfaultfd_create_folios(req, nr,
+						   filemap_uffd_fill_hole);
+	return __userfaultfd_create_folios(req, nr, filemap_uffd_create);
 }
 
 /**

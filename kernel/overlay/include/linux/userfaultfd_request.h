@@ -220,6 +220,7 @@ int filemap_userfaultfd_request(struct uffd_request *req);
 
 /* Parts of a handler, in the order in which it needs them. */
 int userfaultfd_check_present(struct inode *inode, pgoff_t index);
+long userfaultfd_count_hole(struct uffd_request *req);
 int userfaultfd_find_folios(struct uffd_resolve *resolve);
 int userfaultfd_find_folios_nowait(struct uffd_resolve *resolve);
 int userfaultfd_fill_folio(struct uffd_request *req, struct folio *folio,
@@ -228,34 +229,47 @@ int userfaultfd_add_folio(struct uffd_request *req, struct folio *folio,
 			  pgoff_t index);
 void userfaultfd_remove_folio(struct folio *folio);
 
+/* As userfaultfd_create_folios(), for what userfaultfd_count_hole() returned. */
+static __always_inline int
+__userfaultfd_create_folios(struct uffd_request *req, long nr,
+			    int (*create)(struct uffd_request *req,
+					  pgoff_t index))
+{
+	struct folio_batch *folios = &req->resolve.folios;
+	pgoff_t index = req->resolve.index;
+	int err;
+
+	if (unlikely(nr < 0))
+		return nr;
+	do {
+		err = create(req, index++);
+	} while (!err && --nr && folio_batch_space(folios));
+
+	return folio_batch_count(folios) ? 0 : err;
+}
+
 /**
  * userfaultfd_create_folios() - make a run of folios
  * @req: a UFFD_RESOLVE_MISSING request.
  * @create: makes the folio of one page at an offset and adds it to the answer,
  *	or returns an errno.
  *
- * Goes on until the range or the room in the answer ends, or @create fails. A
- * fault mostly finds memory that is there already: @create is not asked then.
+ * Looks first: no page is allocated, charged or accounted for an offset where
+ * the file has memory. @create is called for each page of the hole at the front
+ * of the range, until the room in the answer ends or @create fails. Another
+ * thread may fill the hole meanwhile, which userfaultfd_add_folio() detects.
  *
- * Return: 0 if at least one was made, -EEXIST to a fault of a page that the page
- * cache has, else what @create returned.
+ * Return: 0 if at least one was made, -EEXIST if the file has memory at
+ * @req->resolve.index, -EFAULT if that is past the end of the file, otherwise
+ * what @create returned.
  */
 static __always_inline int
 userfaultfd_create_folios(struct uffd_request *req,
 			  int (*create)(struct uffd_request *req,
 					pgoff_t index))
 {
-	struct uffd_resolve *resolve = &req->resolve;
-	pgoff_t index = resolve->index, end = index + resolve->nr_pages;
-	int err;
-
-	if (resolve->fault && !userfaultfd_check_present(resolve->inode, index))
-		return -EEXIST;
-	do {
-		err = create(req, index++);
-	} while (!err && index < end && folio_batch_space(&resolve->folios));
-
-	return folio_batch_count(&resolve->folios) ? 0 : err;
+	return __userfaultfd_create_folios(req, userfaultfd_count_hole(req),
+					   create);
 }
 
 #endif /* _LINUX_USERFAULTFD_REQUEST_H */

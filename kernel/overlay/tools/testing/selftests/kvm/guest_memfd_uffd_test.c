@@ -992,6 +992,30 @@ TEST_F(file, present)
 	EXPECT_TRUE(same_at(l, alias_at(l, 3), 3));
 }
 
+/* Where the file has a folio, with content or without, none is charged. */
+TEST_F(file, looks_before_it_charges)
+{
+	struct lab *l = &self->l;
+	size_t page = l->m.page;
+	struct owner o;
+
+	write_file(l, 0, 2);
+	ASSERT_EQ(0, allocate(l->m.fd, 2, 4));
+	ASSERT_EQ(0, owner_start(&o, l));
+	ASSERT_EQ(0, owner_limit(&o));
+	EXPECT_FAILED(-EEXIST, o.uffd, COPY, page_at(l, 0), l->src, 2 * page);
+	EXPECT_FAILED(-EEXIST, o.uffd, ZEROPAGE, page_at(l, 1), NULL, page);
+	EXPECT_DONE(o.uffd, COPY, page_at(l, 2), src_at(l, 2), 3 * page);
+	EXPECT_DONE(o.uffd, ZEROPAGE, page_at(l, 5), NULL, page);
+	EXPECT_EQ(0, owner_limited(&o));
+	for (int i = 0; i < 5; i++) {
+		EXPECT_TRUE(same_at(l, alias_at(l, i), i));
+	}
+	EXPECT_TRUE(lab_all(alias_at(l, 5), page, 0));
+	ASSERT_EQ(0, owner_end(&o));
+	EXPECT_EQ(0, rmdir(o.group));
+}
+
 TEST_F(file, hole)
 {
 	struct lab *l = &self->l;

@@ -9,7 +9,6 @@
 #include "uffd-types.h"
 #include <sys/resource.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 
 LAB_FIXTURE(filemap);
 LAB_FILEMAP_SHARED_VARIANTS(filemap);
@@ -90,64 +89,74 @@ TEST_F(lockable, mlock)
 
 #define CHARGED	64	/* pages */
 
-/* A child in a group of its own that maps memory, until it is killed */
-static pid_t start_owner(struct lab *l, const char *group, int ready, int go)
+/* Replaces the memory by more of it; returns content for all of that. */
+static char *more_memory(struct lab *l, const struct lab_type *type)
 {
-	pid_t pid = fork();
-	char c = 0;
+	char *src;
 
-	if (pid)
-		return pid;
-	if (lab_write(group, "cgroup.procs", "0"))
-		_exit(1);
-	l->uffd = lab_uffd_open(BASE_FEATURES);
-	if (lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING, NULL))
-		_exit(2);
-	if (write(ready, &l->uffd, sizeof(l->uffd)) != sizeof(l->uffd))
-		_exit(3);
-	_exit(read(go, &c, 1) == 1);
+	lab_mem_drop(&l->m);
+	if (lab_mem_make(&l->m, type, CHARGED))
+		return NULL;
+	src = mmap(NULL, l->m.len, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+		   MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	return src == MAP_FAILED ? NULL : src;
 }
 
 TEST_F(filemap, charged_to_the_owner)
 {
 	struct lab *l = &self->l;
-	int ready[2], go[2], uffd, fd, pidfd, status;
-	char group[LAB_CGROUP_LEN], *src;
+	char *src = more_memory(l, variant->type);
+	struct owner o;
 	long before;
-	pid_t pid;
 
-	lab_mem_drop(&l->m);
-	ASSERT_EQ(0, lab_mem_make(&l->m, variant->type, CHARGED));
-	src = mmap(NULL, l->m.len, PROT_READ | PROT_WRITE, MAP_PRIVATE |
-		   MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	ASSERT_NE(MAP_FAILED, src);
-	snprintf(group, sizeof(group), LAB_CGROUPS "/uffd-%d", getpid());
-	ASSERT_EQ(0, lab_write(LAB_CGROUPS, "cgroup.subtree_control",
-			       "+memory"));
-	ASSERT_EQ(0, mkdir(group, 0755));
-	ASSERT_EQ(0, pipe(ready));
-	ASSERT_EQ(0, pipe(go));
-	pid = start_owner(l, group, ready[1], go[0]);
-	ASSERT_LE(0, pid);
-	ASSERT_EQ(sizeof(fd), read(ready[0], &fd, sizeof(fd)));
-	pidfd = syscall(__NR_pidfd_open, pid, 0);
-	ASSERT_LE(0, pidfd);
-	uffd = syscall(__NR_pidfd_getfd, pidfd, fd, 0);
-	ASSERT_LE(0, uffd);
-
-	before = lab_cgroup_number(group, "memory.stat", "file ");
+	ASSERT_NE(NULL, src);
+	ASSERT_EQ(0, owner_start(&o, l));
+	before = lab_cgroup_number(o.group, "memory.stat", "file ");
 	EXPECT_LE(0, before);
-	EXPECT_EQ(0, lab_copy(uffd, l->m.area, src, l->m.len, 0, NULL));
+	EXPECT_EQ(0, lab_copy(o.uffd, l->m.area, src, l->m.len, 0, NULL));
 	EXPECT_EQ(before + (long)(CHARGED * LAB_PAGE),
-		  lab_cgroup_number(group, "memory.stat", "file "));
-
-	ASSERT_EQ(1, write(go[1], "", 1));
-	ASSERT_EQ(pid, waitpid(pid, &status, 0));
-	EXPECT_EQ(1, WEXITSTATUS(status));
-	close(uffd);
-	close(pidfd);
+		  lab_cgroup_number(o.group, "memory.stat", "file "));
+	ASSERT_EQ(0, owner_end(&o));
 	lab_mem_drop(&l->m);
-	EXPECT_EQ(0, rmdir(group));
+	EXPECT_EQ(0, rmdir(o.group));
+	munmap(src, CHARGED * LAB_PAGE);
+	ASSERT_EQ(0, lab_mem_make(&l->m, variant->type, PAGES));
+}
+
+/* Memory that the file has takes no page, not even for a moment. */
+TEST_F(filemap, looks_before_it_charges)
+{
+	const size_t half = CHARGED / 2 * LAB_PAGE;
+	struct lab *l = &self->l;
+	char *src = more_memory(l, variant->type);
+	struct owner o;
+	long before;
+
+	ASSERT_NE(NULL, src);
+	/* The second half is in the file; the owner has mapped nothing. */
+	memset(l->m.alias + half, 1, half);
+	ASSERT_EQ(0, owner_start(&o, l));
+	ASSERT_EQ(0, owner_limit(&o));
+	before = lab_cgroup_number(o.group, "memory.stat", "file ");
+	EXPECT_LE(0, before);
+	EXPECT_EQ(-EEXIST, lab_copy(o.uffd, l->m.area + half, src, half, 0,
+				    NULL));
+	EXPECT_EQ(-EEXIST, lab_copy(o.uffd, l->m.area + half, src, LAB_PAGE, 0,
+				    NULL));
+	EXPECT_EQ(-EEXIST, lab_zeropage(o.uffd, l->m.area + half, half, 0,
+					NULL));
+	EXPECT_EQ(0, owner_limited(&o));
+	EXPECT_EQ(before, lab_cgroup_number(o.group, "memory.stat", "file "));
+	/* As much as the hole takes is enough for a range that begins in it. */
+	ASSERT_EQ(0, lab_write(o.group, "memory.max", "max"));
+	EXPECT_EQ(-EAGAIN, lab_copy(o.uffd, l->m.area + half - 2 * LAB_PAGE,
+				    src, half, 0, NULL));
+	EXPECT_EQ(before + (long)(2 * LAB_PAGE),
+		  lab_cgroup_number(o.group, "memory.stat", "file "));
+	ASSERT_EQ(0, owner_end(&o));
+	lab_mem_drop(&l->m);
+	EXPECT_EQ(0, rmdir(o.group));
+	munmap(src, CHARGED * LAB_PAGE);
 	ASSERT_EQ(0, lab_mem_make(&l->m, variant->type, PAGES));
 }
 
@@ -275,9 +284,14 @@ TEST_F(secret, limit)
 	EXPECT_TRUE(same_at(l, page_at(l, 3), 3));
 	EXPECT_EQ(-ENOSPC, lab_copy(l->uffd, page_at(l, 4), l->src, l->m.page,
 				    0, NULL));
-	/* What is there is not counted twice. */
-	EXPECT_EQ(-ENOSPC, lab_zeropage(l->uffd, page_at(l, 0), l->m.page, 0,
+	/* The limit does not matter where the file has memory already. */
+	EXPECT_EQ(-EEXIST, lab_zeropage(l->uffd, page_at(l, 0), l->m.page, 0,
 					NULL));
+	EXPECT_EQ(-EEXIST, lab_copy(l->uffd, page_at(l, 0), l->src, l->m.len, 0,
+				    NULL));
+	ASSERT_EQ(0, madvise(l->m.area, l->m.len, MADV_DONTNEED));
+	EXPECT_EQ(-EEXIST, lab_copy(l->uffd, page_at(l, 3), l->src, l->m.page,
+				    0, NULL));
 	/* Nor is it out of memory what a fault runs into, armed or not. */
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
 				  NULL));
