@@ -417,6 +417,9 @@ static int filemap_uffd_resolve(struct uffd_request *req)
  *   it, neither to write to nor to read from;
  * - no ->read_folio(), or one that only clears: for a fault that nobody serves,
  *   the handler makes zeroes without asking it;
+ * - a ->read_iter() and ->splice_read() that leave a hole a hole, if the file can
+ *   be read: generic_file_read_iter() makes a page of zeroes of it, which is no
+ *   missing fault any more. See fs/ramfs/file-mmu.c;
  * - a ->dirty_folio(), such as noop_dirty_folio();
  * - mapping_gfp_mask() as new folios need it, which are of one page each;
  * - its host's i_size ends the memory; truncation sets it before it removes

@@ -8,6 +8,7 @@
  */
 #include "uffd-types.h"
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <sys/uio.h>
 
 LAB_FIXTURE(filemap);
@@ -225,6 +226,207 @@ TEST_F(ramfs, file_and_memory)
 	EXPECT_EQ((long)(2 * l->m.page / 512), lab_blocks(&l->m));
 	EXPECT_NO_MSG(l);
 	free(buf);
+}
+
+/*
+ * Ways to read a file without its mapping. Each reads @len bytes from the
+ * beginning, and returns how many it got, or -errno.
+ */
+
+static ssize_t by_pread(int fd, char *buf, size_t len)
+{
+	ssize_t n = pread(fd, buf, len, 0);
+
+	return n < 0 ? -errno : n;
+}
+
+/* In parts that begin and end anywhere */
+static ssize_t by_parts(int fd, char *buf, size_t len)
+{
+	size_t done = 0;
+	ssize_t n;
+
+	do {
+		n = pread(fd, buf + done, len - done < 777 ? len - done : 777,
+			  done);
+		done += n > 0 ? n : 0;
+	} while (n > 0 && done < len);
+	return n < 0 ? -errno : (ssize_t)done;
+}
+
+static ssize_t by_readv(int fd, char *buf, size_t len)
+{
+	struct iovec to[] = {
+		{ buf, 100 },
+		{ buf + 100, 3 * LAB_PAGE },
+		{ buf + 100 + 3 * LAB_PAGE, len - 100 - 3 * LAB_PAGE },
+	};
+	ssize_t n = preadv(fd, to, 3, 0);
+
+	return n < 0 ? -errno : n;
+}
+
+static ssize_t by_splice(int fd, char *buf, size_t len)
+{
+	size_t done = 0;
+	loff_t from = 0;
+	int pipefd[2];
+	ssize_t n;
+
+	if (pipe(pipefd))
+		return -errno;
+	do {
+		n = splice(fd, &from, pipefd[1], NULL, len - done, 0);
+		if (n > 0)
+			n = read(pipefd[0], buf + done, n);
+		done += n > 0 ? n : 0;
+	} while (n > 0 && done < len);
+	n = n < 0 ? -errno : (ssize_t)done;
+	close(pipefd[0]);
+	close(pipefd[1]);
+	return n;
+}
+
+static ssize_t by_sendfile(int fd, char *buf, size_t len)
+{
+	int to = memfd_create("uffd-filemap", MFD_CLOEXEC);
+	off_t from = 0;
+	ssize_t n;
+
+	if (to < 0)
+		return -errno;
+	n = sendfile(to, fd, &from, len);
+	n = n < 0 ? -errno : pread(to, buf, len, 0);
+	close(to);
+	return n;
+}
+
+static const struct {
+	const char *name;
+	ssize_t (*read)(int fd, char *buf, size_t len);
+} readers[] = {
+	{ "pread", by_pread },
+	{ "pread in parts", by_parts },
+	{ "preadv", by_readv },
+	{ "splice", by_splice },
+	{ "sendfile", by_sendfile },
+};
+
+/* Pages that exist are read as they are, holes as zeroes. */
+#define EXPECT_CONTENT(l, buf, present) do {				\
+	unsigned int __i;						\
+	for (__i = 0; __i < PAGES; __i++) {				\
+		char *__p = (buf) + __i * LAB_PAGE;			\
+		EXPECT_TRUE((present) & 1 << __i ?			\
+			    same_at(l, __p, __i) :			\
+			    lab_all(__p, LAB_PAGE, 0))			\
+			TH_LOG("page %u", __i);				\
+	}								\
+} while (0)
+
+/* A hole is one after it was read, and a missing fault. */
+TEST_F(ramfs, reading_leaves_holes)
+{
+	struct lab *l = &self->l;
+	static struct lab_touch t;
+	char *buf = malloc(l->m.len);
+	unsigned int i;
+	long blocks;
+
+	write_file(l, 1, 1);
+	write_file(l, 5, 2);
+	blocks = lab_blocks(&l->m);
+	EXPECT_EQ((long)(3 * LAB_PAGE / 512), blocks);
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
+				  LAB_MISSING | LAB_MINOR, NULL));
+	for (i = 0; i < ARRAY_SIZE(readers); i++) {
+		memset(buf, 0x55, l->m.len);
+		EXPECT_EQ((ssize_t)l->m.len,
+			  readers[i].read(l->m.fd, buf, l->m.len))
+			TH_LOG("%s", readers[i].name);
+		EXPECT_CONTENT(l, buf, 1 << 1 | 1 << 5 | 1 << 6);
+		EXPECT_EQ(blocks, lab_blocks(&l->m))
+			TH_LOG("%s", readers[i].name);
+	}
+	EXPECT_EQ(0, posix_fadvise(l->m.fd, 0, l->m.len, POSIX_FADV_WILLNEED));
+	EXPECT_EQ(0, readahead(l->m.fd, 0, l->m.len));
+	EXPECT_EQ(0, madvise(l->m.alias, l->m.len, MADV_WILLNEED));
+	EXPECT_EQ(0, madvise(l->m.area, l->m.len, MADV_WILLNEED));
+	EXPECT_EQ(blocks, lab_blocks(&l->m));
+	EXPECT_NO_MSG(l);
+
+	EXPECT_FAULT(l, &t, page_at(l, 0), false, 0, 0);
+	/* The hole is one page long. */
+	EXPECT_EQ(-EAGAIN, lab_copy(l->uffd, page_at(l, 0), l->src,
+				    2 * LAB_PAGE, 0, NULL));
+	EXPECT_TOUCHED(&t, l->src[0]);
+	EXPECT_FAULT(l, &t, page_at(l, 5), false, 0, UFFD_PAGEFAULT_FLAG_MINOR);
+	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 5), 2 * LAB_PAGE, 0,
+				  NULL));
+	EXPECT_TOUCHED(&t, src_at(l, 5)[0]);
+	free(buf);
+}
+
+/* Where the file ends, and where the buffer does. */
+TEST_F(ramfs, reading_holes_at_the_end)
+{
+	struct lab *l = &self->l;
+	const size_t size = 2 * LAB_PAGE + 100;
+	char *buf = mmap(NULL, 5 * LAB_PAGE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned int i;
+
+	ASSERT_NE(MAP_FAILED, buf);
+	ASSERT_EQ(0, ftruncate(l->m.fd, size));
+	for (i = 0; i < ARRAY_SIZE(readers); i++) {
+		memset(buf, 0x55, 5 * LAB_PAGE);
+		EXPECT_EQ((ssize_t)size,
+			  readers[i].read(l->m.fd, buf, 4 * LAB_PAGE))
+			TH_LOG("%s", readers[i].name);
+		EXPECT_TRUE(lab_all(buf, size, 0));
+		EXPECT_TRUE(lab_all(buf + size, 5 * LAB_PAGE - size, 0x55))
+			TH_LOG("%s", readers[i].name);
+	}
+	EXPECT_EQ(0, pread(l->m.fd, buf, LAB_PAGE, size));
+	EXPECT_EQ(0, pread(l->m.fd, buf, LAB_PAGE, 1L << 40));
+	EXPECT_EQ(0, pread(l->m.fd, buf, 0, 0));
+	EXPECT_EQ(1, pread(l->m.fd, buf, LAB_PAGE, size - 1));
+	/* Of a buffer that ends before, what there is of it */
+	ASSERT_EQ(0, ftruncate(l->m.fd, l->m.len));
+	ASSERT_EQ(0, munmap(buf + 4 * LAB_PAGE, LAB_PAGE));
+	EXPECT_EQ((ssize_t)(LAB_PAGE + 10),
+		  pread(l->m.fd, buf + 3 * LAB_PAGE - 10, 3 * LAB_PAGE, 7));
+	EXPECT_EQ(-1, pread(l->m.fd, buf + 4 * LAB_PAGE, LAB_PAGE, 7));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ(0, lab_blocks(&l->m));
+	munmap(buf, 4 * LAB_PAGE);
+}
+
+/* A page that readahead marked is not a hole. */
+TEST_F(ramfs, reading_after_readahead)
+{
+	const size_t len = 3 * LAB_HUGE;
+	int fd = lab_file_ramfs(len);
+	char *buf, *p;
+
+	ASSERT_LE(0, fd);
+	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	buf = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+		   MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, p);
+	ASSERT_NE(MAP_FAILED, buf);
+	/* A fault makes pages around it, and marks one. */
+	ASSERT_EQ(0, madvise(p, len, MADV_HUGEPAGE));
+	EXPECT_EQ(0, p[0]);
+	lab_fill(p, len, 5);
+	EXPECT_EQ((ssize_t)len, by_pread(fd, buf, len));
+	EXPECT_EQ(0, memcmp(p, buf, len));
+	memset(buf, 0, len);
+	EXPECT_EQ((ssize_t)len, by_splice(fd, buf, len));
+	EXPECT_EQ(0, memcmp(p, buf, len));
+	munmap(p, len);
+	munmap(buf, len);
+	close(fd);
 }
 
 /* secretmem */
