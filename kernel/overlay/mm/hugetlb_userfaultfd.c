@@ -31,19 +31,6 @@ static int hugetlb_uffd_present(struct uffd_present *present)
 	return 0;
 }
 
-/* Put a new page into the file, unless that has become too short for it. */
-static int hugetlb_uffd_insert(struct uffd_resolve *resolve, struct hstate *h,
-			       struct folio *folio)
-{
-	struct address_space *mapping = resolve->inode->i_mapping;
-	pgoff_t index = resolve->index >> huge_page_order(h);
-
-	if (index >= (i_size_read(resolve->inode) >> huge_page_shift(h)))
-		return -EFAULT;
-	/* Holes are punched under the fault mutex, which the caller has. */
-	return hugetlb_add_to_page_cache(folio, mapping, index);
-}
-
 /*
  * Make a page; for a private mapping the file never sees it. It may use up a
  * reservation, which every error gives back.
@@ -55,11 +42,19 @@ static int hugetlb_uffd_create(struct uffd_request *req)
 	unsigned long addr = uffd_address(vma, resolve->index);
 	const bool shared = vma->vm_flags & VM_SHARED;
 	struct hstate *h = hstate_vma(vma);
+	pgoff_t index = resolve->index >> huge_page_order(h);
 	struct folio *folio;
 	int err;
 
 	if (shared && hugetlbfs_pagecache_present(h, vma, addr))
 		return -EEXIST;
+	/*
+	 * The file can become shorter from here on, but truncation waits for
+	 * the fault mutex, which is held, before it looks for pages. A hole is
+	 * punched under that mutex.
+	 */
+	if (shared && index >= i_size_read(resolve->inode) >> huge_page_shift(h))
+		return -EFAULT;
 
 	folio = alloc_hugetlb_folio(vma, addr, false);
 	if (IS_ERR(folio))
@@ -70,7 +65,8 @@ static int hugetlb_uffd_create(struct uffd_request *req)
 		goto give_back;
 
 	if (shared) {
-		err = hugetlb_uffd_insert(resolve, h, folio);
+		err = hugetlb_add_to_page_cache(folio, resolve->inode->i_mapping,
+						index);
 		if (err)
 			goto give_back;
 	} else {

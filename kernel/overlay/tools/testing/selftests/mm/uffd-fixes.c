@@ -13,6 +13,8 @@
  *   removal_*		a removal that fails is not announced
  *   move_*		MOVE leaves its destination unprotected, and waits for
  *			a huge page that is migrated
+ *   truncated*		the pool of huge pages is as it was after truncation met
+ *			faults and fills
  */
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -1654,6 +1656,151 @@ TEST(truncated_while_copied)
 	lab_mem_drop(&m);
 	EXPECT_EQ(reserved, lab_pool_number(LAB_HUGE, "resv_hugepages"));
 	EXPECT_EQ(free, lab_pool_number(LAB_HUGE, "free_hugepages"));
+}
+
+/*
+ * The same on mounts of hugetlbfs, and for page faults. A mount that keeps pages
+ * for itself takes what is given back up to its minimum, and the rest goes to
+ * the pool.
+ */
+
+static const char *mount_options;
+
+static int file_on_mount(size_t len)
+{
+	return lab_file_on("hugetlbfs", mount_options, len);
+}
+
+static const struct lab_type lab_on_mount = {
+	"hugetlb_on_mount", LAB_HUGETLB_SHARED, file_on_mount, 0, NULL,
+	LAB_HUGE };
+
+static unsigned long truncations;
+
+static void *count_truncations(void *arg)
+{
+	struct lab_mem *m = arg;
+
+	while (!__atomic_load_n(&stop_truncating, __ATOMIC_RELAXED)) {
+		if (ftruncate(m->fd, 0) || ftruncate(m->fd, m->len))
+			return arg;
+		/* Another mapping reserves the pages again. */
+		if (lab_map(&lab_hugetlb_shared, m->alias, m->len, m->fd) ==
+		    MAP_FAILED)
+			return arg;
+		__atomic_fetch_add(&truncations, 1, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+FIXTURE(truncated)
+{
+	struct lab_mem m;
+	pthread_t thread;
+	long reserved;
+	long free;
+	__u64 end;
+};
+
+FIXTURE_VARIANT(truncated)
+{
+	const char *options;
+};
+
+FIXTURE_VARIANT_ADD(truncated, plain)
+{
+	.options = "pagesize=2M",
+};
+
+FIXTURE_VARIANT_ADD(truncated, min_of_one)
+{
+	.options = "pagesize=2M,min_size=2M",
+};
+
+FIXTURE_VARIANT_ADD(truncated, min_of_all)
+{
+	.options = "pagesize=2M,min_size=8M",
+};
+
+FIXTURE_VARIANT_ADD(truncated, min_and_max)
+{
+	.options = "pagesize=2M,min_size=4M,size=16M",
+};
+
+FIXTURE_SETUP(truncated)
+{
+	lab_catch_signals();
+	mount_options = variant->options;
+	self->reserved = lab_pool_number(LAB_HUGE, "resv_hugepages");
+	self->free = lab_pool_number(LAB_HUGE, "free_hugepages");
+	ASSERT_EQ(0, lab_mem_make(&self->m, &lab_on_mount, PAGES));
+	__atomic_store_n(&stop_truncating, false, __ATOMIC_RELAXED);
+	__atomic_store_n(&truncations, 0, __ATOMIC_RELAXED);
+	self->end = lab_now_ms() + 3000;
+	ASSERT_EQ(0, pthread_create(&self->thread, NULL, count_truncations,
+				    &self->m));
+}
+
+/* The mount has gone with the file, and all that it had. */
+FIXTURE_TEARDOWN(truncated)
+{
+	void *failed;
+
+	__atomic_store_n(&stop_truncating, true, __ATOMIC_RELAXED);
+	ASSERT_EQ(0, pthread_join(self->thread, &failed));
+	EXPECT_EQ(NULL, failed);
+	EXPECT_LE(10, truncations);
+	TH_LOG("%lu truncations", truncations);
+	lab_mem_drop(&self->m);
+	EXPECT_EQ(self->reserved, lab_pool_number(LAB_HUGE, "resv_hugepages"));
+	EXPECT_EQ(self->free, lab_pool_number(LAB_HUGE, "free_hugepages"));
+}
+
+static bool truncated_enough(__u64 end)
+{
+	return __atomic_load_n(&truncations, __ATOMIC_RELAXED) >=
+	       lab_scale(10000) || lab_now_ms() >= end;
+}
+
+TEST_F(truncated, while_faulted)
+{
+	struct lab_mem *m = &self->m;
+	unsigned long i = 0;
+	char v = 1;
+	int sig;
+
+	do {
+		sig = lab_access(m->area + i++ % PAGES * m->page, true, &v,
+				 NULL);
+		ASSERT_TRUE(!sig || sig == SIGBUS);
+	} while (!truncated_enough(self->end));
+}
+
+TEST_F(truncated, while_filled)
+{
+	struct lab_mem *m = &self->m;
+	unsigned long i = 0;
+	int uffd, err;
+	char *src;
+
+	src = mmap(NULL, m->page, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+		   MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	ASSERT_NE(MAP_FAILED, src);
+	uffd = lab_uffd_open(UFFD_FEATURE_MISSING_HUGETLBFS);
+	ASSERT_LE(0, uffd);
+	ASSERT_EQ(0, lab_register(uffd, m->area, m->len, LAB_MISSING, NULL));
+	do {
+		/* By turns with a COPY that drops its locks and looks again */
+		if (i % 2)
+			madvise(src, m->page, MADV_DONTNEED);
+		err = lab_copy(uffd, m->area + i++ % PAGES * m->page, src,
+			       m->page, 0, NULL);
+		ASSERT_TRUE(!err || err == -EFAULT || err == -EEXIST) {
+			TH_LOG("errno %d", -err);
+		}
+	} while (!truncated_enough(self->end));
+	close(uffd);
+	munmap(src, m->page);
 }
 
 TEST_HARNESS_MAIN
