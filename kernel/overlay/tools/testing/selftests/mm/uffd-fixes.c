@@ -15,6 +15,7 @@
  *			a huge page that is migrated
  *   truncated*		the pool of huge pages is as it was after truncation met
  *			faults and fills
+ *   mremap_of_a_part.*	reservations of huge pages move with their part
  */
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -1801,6 +1802,127 @@ TEST_F(truncated, while_filled)
 	} while (!truncated_enough(self->end));
 	close(uffd);
 	munmap(src, m->page);
+}
+
+/* mremap() of a part: each page of a private mapping keeps its reservation. */
+
+FIXTURE(mremap_of_a_part)
+{
+	long reserved;
+	char *to;	/* free addresses, aligned */
+	char *area;
+};
+
+FIXTURE_VARIANT(mremap_of_a_part)
+{
+	unsigned int first;	/* page that moves */
+	unsigned int pages;	/* that move */
+};
+
+FIXTURE_VARIANT_ADD(mremap_of_a_part, front)
+{
+	.first = 0,
+	.pages = 1,
+};
+
+FIXTURE_VARIANT_ADD(mremap_of_a_part, middle)
+{
+	.first = 1,
+	.pages = 2,
+};
+
+FIXTURE_VARIANT_ADD(mremap_of_a_part, end)
+{
+	.first = 2,
+	.pages = 2,
+};
+
+FIXTURE_VARIANT_ADD(mremap_of_a_part, all)
+{
+	.first = 0,
+	.pages = PAGES,
+};
+
+FIXTURE_SETUP(mremap_of_a_part)
+{
+	char *p;
+
+	lab_catch_signals();
+	self->reserved = lab_pool_number(LAB_HUGE, "resv_hugepages");
+	p = mmap(NULL, (2 * PAGES + 1) * LAB_HUGE, PROT_NONE, MAP_PRIVATE |
+		 MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ASSERT_NE(MAP_FAILED, p);
+	self->area = (char *)(((uintptr_t)p + LAB_HUGE - 1) & -LAB_HUGE);
+	self->to = self->area + PAGES * LAB_HUGE;
+	ASSERT_EQ(self->area, lab_map(&lab_map_hugetlb_private, self->area,
+				      PAGES * LAB_HUGE, -1));
+	ASSERT_EQ(self->reserved + PAGES,
+		  lab_pool_number(LAB_HUGE, "resv_hugepages"));
+}
+
+FIXTURE_TEARDOWN(mremap_of_a_part)
+{
+	munmap(self->area, 2 * PAGES * LAB_HUGE);
+	EXPECT_EQ(self->reserved, lab_pool_number(LAB_HUGE, "resv_hugepages"));
+}
+
+static char *page_after_move(const char *area, char *to, unsigned int first,
+			     unsigned int pages, unsigned int i)
+{
+	if (i >= first && i < first + pages)
+		return to + (i - first) * LAB_HUGE;
+	return (char *)area + i * LAB_HUGE;
+}
+
+/* Some of the pages exist before the move, and some come after it. */
+TEST_F(mremap_of_a_part, keeps_reservations)
+{
+	const unsigned int first = variant->first, pages = variant->pages;
+	long left = PAGES;
+	unsigned int i;
+	char *p, v;
+
+	for (i = 0; i < PAGES; i += 2) {
+		self->area[i * LAB_HUGE] = i + 1;
+		left--;
+	}
+	ASSERT_EQ(self->to, mremap(self->area + first * LAB_HUGE,
+				   pages * LAB_HUGE, pages * LAB_HUGE,
+				   MREMAP_MAYMOVE | MREMAP_FIXED, self->to));
+	EXPECT_EQ(self->reserved + left,
+		  lab_pool_number(LAB_HUGE, "resv_hugepages"));
+	for (i = 0; i < PAGES; i++) {
+		p = page_after_move(self->area, self->to, first, pages, i);
+		v = i + 1;
+		EXPECT_EQ(0, lab_access(p, i % 2, &v, NULL));
+		EXPECT_EQ(i + 1, (unsigned int)v);
+		left -= i % 2;
+		EXPECT_EQ(self->reserved + left,
+			  lab_pool_number(LAB_HUGE, "resv_hugepages")) {
+			TH_LOG("page %u", i);
+		}
+	}
+}
+
+/* What is unmapped untouched, here or there, is given back, and no more. */
+TEST_F(mremap_of_a_part, gives_back)
+{
+	const unsigned int first = variant->first, pages = variant->pages;
+	long left = PAGES;
+	unsigned int i;
+	char *p;
+
+	ASSERT_EQ(self->to, mremap(self->area + first * LAB_HUGE,
+				   pages * LAB_HUGE, pages * LAB_HUGE,
+				   MREMAP_MAYMOVE | MREMAP_FIXED, self->to));
+	for (i = 0; i < PAGES; i++) {
+		p = page_after_move(self->area, self->to, first, pages, i);
+		EXPECT_EQ(0, munmap(p, LAB_HUGE));
+		EXPECT_EQ(self->reserved + --left,
+			  lab_pool_number(LAB_HUGE, "resv_hugepages")) {
+			TH_LOG("page %u", i);
+		}
+	}
 }
 
 TEST_HARNESS_MAIN
