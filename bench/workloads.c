@@ -72,6 +72,8 @@
 #define HUGE		MIB(2)
 #define AROUND		KIB(64)		/* what one fault maps around itself */
 #define RUN		KIB(16)		/* of which three pages belong to a run */
+#define PAIR		KIB(8)		/* of which one page is a hole */
+#define MANY		KIB(128)	/* the same, or all of them are present */
 #define AREA_MAX	MIB(16)
 #define ANCHOR		MIB(512)	/* from the beginning of an area */
 
@@ -82,6 +84,7 @@
 #define ELSEWHERE_AT	((char *)(4UL << 44))
 
 #define RAMFS		"/tmp/bench-ramfs"
+#define CGROUP		"/tmp/bench-cgroup"
 #define THP_SHMEM	"/sys/kernel/mm/transparent_hugepage/shmem_enabled"
 #define RT_RUNTIME	"/proc/sys/kernel/sched_rt_runtime_us"
 
@@ -104,6 +107,8 @@ struct workload {
 	size_t size;		/* of the area */
 	size_t step;		/* what one action is for; 0: the area */
 	size_t per;		/* what is reported; 0: an action */
+	size_t moved;		/* bytes of work a unit; 0: all of it */
+	size_t room;		/* in a memory cgroup of its own; 0: in the root */
 	unsigned int repeat;	/* this often over the area; 0: once */
 	__u64 modes;		/* to register for; 0: not at all */
 	__u64 features;
@@ -123,6 +128,7 @@ static int uffd = -1;
 static int vm = -1;		/* GUEST_MEMFD: whose memory it is */
 static bool fill_many;		/* the kernel has UFFDIO_FILL */
 static __u64 map_huge;		/* what CONTINUE takes to map huge pages whole */
+static bool fill_skips;		/* the same, with SKIP_PRESENT */
 
 static void __attribute__((noreturn, format(printf, 1, 2)))
 die(const char *fmt, ...)
@@ -394,6 +400,36 @@ static void read_area(void)
 		die("cannot read");
 }
 
+/*
+ * Of each unit of the area, which is several pages, the first page is a hole
+ * and the others are present.
+ */
+static void write_around_holes(char *area)
+{
+	size_t off;
+
+	for (off = 0; off < now->size; off += PAGE)
+		if (off % now->per)
+			area[off] = 1;
+}
+
+static void fill_area_around_holes(void)
+{
+	write_around_holes(AREA_AT);
+}
+
+static void fill_file_around_holes(void)
+{
+	write_around_holes(ALIAS_AT);
+}
+
+/* The file has all pages; those that are no holes are mapped. */
+static void map_around_holes(void)
+{
+	fill_file();
+	write_around_holes(AREA_AT);
+}
+
 /* ---- userfaultfd ---- */
 
 static int try_uffd(struct uffdio_api *api)
@@ -422,6 +458,7 @@ static void open_uffd(void)
 	if (!opened)
 		die("cannot open a userfaultfd");
 	fill_many = api.features & UFFD_FEATURE_FILL;
+	fill_skips = fill_many && api.features & UFFD_FEATURE_SKIP_PRESENT;
 }
 
 static void uffd_register(char *at, size_t len)
@@ -530,6 +567,156 @@ static void uffd_continue_runs(char *at, size_t len)
 	}
 	for (i = 0; i < len / RUN; i++)
 		uffd_continue(at + i * RUN, 3 * PAGE);
+}
+
+/*
+ * Holes among pages that are present: how many bytes were filled before the
+ * first of these, or -EEXIST if there is no hole at the front.
+ */
+static __s64 try_copy(char *at, size_t len)
+{
+	struct uffdio_copy arg = {
+		.dst = (unsigned long)at, .len = len,
+		.src = (unsigned long)source + (at - AREA_AT),
+	};
+
+	ioctl(uffd, UFFDIO_COPY, &arg);
+	return arg.copy;
+}
+
+static __s64 try_zeropage(char *at, size_t len)
+{
+	struct uffdio_zeropage arg = { .range = { (unsigned long)at, len } };
+
+	ioctl(uffd, UFFDIO_ZEROPAGE, &arg);
+	return arg.zeropage;
+}
+
+static __s64 try_continue(char *at, size_t len)
+{
+	struct uffdio_continue arg = { .range = { (unsigned long)at, len } };
+
+	ioctl(uffd, UFFDIO_CONTINUE, &arg);
+	return arg.mapped;
+}
+
+static void expect(__s64 got, __s64 wanted, const char *what)
+{
+	if (got == wanted)
+		return;
+	errno = got < 0 ? -got : EPROTO;
+	die("%s: %lld bytes instead of %lld", what, got, wanted);
+}
+
+static void uffd_copy_one_hole(char *at, size_t len)
+{
+	expect(try_copy(at, len), PAGE, "UFFDIO_COPY");
+}
+
+static void uffd_copy_no_hole(char *at, size_t len)
+{
+	expect(try_copy(at, len), -EEXIST, "UFFDIO_COPY");
+}
+
+static void step_over_present(char *at, size_t len,
+			      __s64 (*fill)(char *at, size_t len))
+{
+	size_t done, filled = 0;
+	__s64 n;
+
+	for (done = 0; done < len; done += PAGE) {
+		n = fill(at + done, len - done);
+		if (n == -EEXIST)
+			continue;
+		expect(n, PAGE, "a hole");
+		filled += PAGE;
+	}
+	expect(filled, len / now->per * PAGE, "all holes");
+}
+
+static void uffd_copy_stepping(char *at, size_t len)
+{
+	step_over_present(at, len, try_copy);
+}
+
+static void uffd_zeropage_stepping(char *at, size_t len)
+{
+	step_over_present(at, len, try_zeropage);
+}
+
+static void uffd_continue_stepping(char *at, size_t len)
+{
+	step_over_present(at, len, try_continue);
+}
+
+/* The same in one call, of which @holes bytes are filled. */
+static void fill_skipping(char *at, size_t len, int what, size_t holes)
+{
+	struct uffdio_fill_range range = {
+		.start = (unsigned long)at, .len = len,
+		.src = what == _UFFDIO_COPY ?
+			(unsigned long)source + (at - AREA_AT) : 0,
+	};
+	struct uffdio_fill arg = {
+		.ranges = (unsigned long)&range, .count = 1, .what = what,
+		.mode = UFFDIO_FILL_MODE_SKIP_PRESENT,
+	};
+
+	if (ioctl(uffd, UFFDIO_FILL, &arg))
+		die("UFFDIO_FILL");
+	errno = range.error;
+	if (range.filled != holes || range.skipped != len - holes)
+		die("UFFDIO_FILL: %llu bytes filled, %llu skipped",
+		    range.filled, range.skipped);
+}
+
+static void fill_copy_holes(char *at, size_t len)
+{
+	if (fill_skips)
+		fill_skipping(at, len, _UFFDIO_COPY, len / now->per * PAGE);
+	else
+		uffd_copy_stepping(at, len);
+}
+
+static void fill_copy_all(char *at, size_t len)
+{
+	if (fill_skips)
+		fill_skipping(at, len, _UFFDIO_COPY, len);
+	else
+		uffd_copy(at, len);
+}
+
+static void skip_copy(char *at, size_t len)
+{
+	fill_skipping(at, len, _UFFDIO_COPY, 0);
+}
+
+static void skip_zeropage(char *at, size_t len)
+{
+	fill_skipping(at, len, _UFFDIO_ZEROPAGE, 0);
+}
+
+static void skip_continue(char *at, size_t len)
+{
+	fill_skipping(at, len, _UFFDIO_CONTINUE, 0);
+}
+
+static void skip_poison(char *at, size_t len)
+{
+	fill_skipping(at, len, _UFFDIO_POISON, 0);
+}
+
+/* Of this kernel */
+static bool has_fill_that_skips(void)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	const __u64 wanted = UFFD_FEATURE_FILL | UFFD_FEATURE_SKIP_PRESENT;
+
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api))
+		die("cannot open a userfaultfd");
+	close(fd);
+	return (api.features & wanted) == wanted;
 }
 
 static void uffd_poison(char *at, size_t len)
@@ -712,6 +899,36 @@ static void *serve(void *unused)
 	}
 }
 
+/* ---- a memory cgroup with little room ---- */
+
+static void enter_cgroup(void)
+{
+	char room[32];
+
+	if (!now->room)
+		return;
+	spit(CGROUP "/cgroup.subtree_control", "+memory");
+	if (mkdir(CGROUP "/bench", 0700))
+		die("cannot make a cgroup");
+	snprintf(room, sizeof(room), "%zu", now->room);
+	spit(CGROUP "/bench/memory.max", room);
+	spit(CGROUP "/bench/cgroup.procs", "0");
+}
+
+/* What is charged to it goes with the area. */
+static void leave_cgroup(void)
+{
+	if (!now->room)
+		return;
+	spit(CGROUP "/cgroup.procs", "0");
+}
+
+static void remove_cgroup(void)
+{
+	if (now->room && rmdir(CGROUP "/bench"))
+		die("cannot remove the cgroup");
+}
+
 /* ---- a sample ---- */
 
 static size_t step_of(const struct workload *w)
@@ -776,6 +993,7 @@ static uint64_t sample(void)
 			die("cannot start the handler");
 	}
 
+	enter_cgroup();
 	settle();
 	marks = warm && (!marked || !strcmp(now->name, marked));
 	if (marks)
@@ -783,6 +1001,7 @@ static uint64_t sample(void)
 	n = act();
 	if (marks)
 		mark_end();
+	leave_cgroup();
 
 	if (now->handler) {
 		/* A signal that comes just before the read() is lost. */
@@ -798,6 +1017,7 @@ static uint64_t sample(void)
 		}
 	}
 	unmap();
+	remove_cgroup();
 	if (uffd >= 0)
 		close(uffd);
 	uffd = -1;
@@ -812,6 +1032,14 @@ static uint64_t sample(void)
 #define PLAIN(n, m)	.name = n, .class = "ordinary", .memory = m
 /* Memory that joined: only the patched kernel serves it */
 #define JOINED(n, m)	.name = n, .class = "joined", .memory = m
+/*
+ * At most so many instructions as bench/report says, for a page that is mapped,
+ * and for one that is in the file only: what only the patched kernel can do
+ */
+#define SKIP_MAPPED(n, m)						\
+	.name = n, .class = "skip-mapped", .memory = m
+#define SKIP_UNMAPPED(n, m)						\
+	.name = n, .class = "skip-unmapped", .memory = m
 /* Shown for what it depends on */
 #define LENGTH(n, m)	.name = n, .class = "length", .memory = m
 /* What work costs that is not the kernel's */
@@ -827,6 +1055,11 @@ static uint64_t sample(void)
 #define FAULTS		.size = KIB(512), .step = PAGE
 #define SHORT_RANGE	.size = MIB(1), .per = PAGE
 #define ONE_HUGE	.size = HUGE, .step = HUGE
+/* Calls that each meet one hole in 32 pages, one in two, or none */
+#define ONE_IN_MANY	.size = HUGE, .step = MANY, .per = MANY, .moved = PAGE
+#define ONE_IN_TWO	.size = HUGE, .per = PAIR, .moved = PAGE
+#define NONE_IN_MANY	.size = HUGE, .step = MANY
+#define SKIPPED		.size = HUGE, .per = PAGE
 #define CALLS(n)	.size = MIB(16), .repeat = n
 
 /* The same pages, by so many at once */
@@ -1012,6 +1245,95 @@ static const struct workload workloads[] = {
 	{ OP("armed MISSING: write to a cached page, shmem", SHMEM), TOUCHES,
 	  .modes = MISSING, .prepare = fill_file, .action = touch_write },
 
+	/* Holes among pages that are present, or none */
+	{ OP("COPY anon, 32 pages, one hole", ANON), ONE_IN_MANY,
+	  .work = COPY, .modes = MISSING, .prepare = fill_area_around_holes,
+	  .action = uffd_copy_one_hole },
+	{ OP("COPY shmem, 32 pages, one hole", SHMEM), ONE_IN_MANY,
+	  .work = COPY, .modes = MISSING, .prepare = fill_area_around_holes,
+	  .action = uffd_copy_one_hole },
+	{ OP("COPY shmem, 32 pages, one hole, others in the file", SHMEM),
+	  ONE_IN_MANY, .work = COPY, .modes = MISSING,
+	  .prepare = fill_file_around_holes, .action = uffd_copy_one_hole },
+	{ OP("COPY anon, 32 pages, all present", ANON), NONE_IN_MANY,
+	  .modes = MISSING, .prepare = fill_area,
+	  .action = uffd_copy_no_hole },
+	{ OP("COPY shmem, 32 pages, all present", SHMEM), NONE_IN_MANY,
+	  .modes = MISSING, .prepare = fill_area,
+	  .action = uffd_copy_no_hole },
+	{ OP("COPY shmem, 32 pages, all in the file", SHMEM), NONE_IN_MANY,
+	  .modes = MISSING, .prepare = fill_file,
+	  .action = uffd_copy_no_hole },
+	{ OP("COPY anon, page by page, all present", ANON), TOUCHES,
+	  .modes = MISSING, .prepare = fill_area,
+	  .action = uffd_copy_no_hole },
+	{ OP("COPY shmem, page by page, all present", SHMEM), TOUCHES,
+	  .modes = MISSING, .prepare = fill_area,
+	  .action = uffd_copy_no_hole },
+	{ OP("COPY shmem, page by page, all in the file", SHMEM), TOUCHES,
+	  .modes = MISSING, .prepare = fill_file,
+	  .action = uffd_copy_no_hole },
+	{ OP("COPY hugetlb, page by page, all present", HUGETLB), HUGE_PAGES,
+	  .modes = MISSING, .prepare = fill_area,
+	  .action = uffd_copy_no_hole },
+	{ OP("COPY hugetlb, page by page, all in the file", HUGETLB),
+	  HUGE_PAGES, .modes = MISSING, .prepare = fill_file,
+	  .action = uffd_copy_no_hole },
+	{ OP("COPY anon, every second page, over EEXIST", ANON), ONE_IN_TWO,
+	  .work = COPY, .modes = MISSING, .prepare = fill_area_around_holes,
+	  .action = uffd_copy_stepping },
+	{ OP("COPY shmem, every second page, over EEXIST", SHMEM),
+	  ONE_IN_TWO, .work = COPY, .modes = MISSING,
+	  .prepare = fill_area_around_holes, .action = uffd_copy_stepping },
+	{ OP("COPY shmem, every second page in the file, over EEXIST", SHMEM),
+	  ONE_IN_TWO, .work = COPY, .modes = MISSING,
+	  .prepare = fill_file_around_holes, .action = uffd_copy_stepping },
+	{ OP("COPY shmem private, every second page, over EEXIST",
+	     SHMEM_PRIVATE), ONE_IN_TWO, .work = COPY, .modes = MISSING,
+	  .prepare = fill_area_around_holes, .action = uffd_copy_stepping },
+	{ OP("ZEROPAGE anon, every second page, over EEXIST", ANON),
+	  ONE_IN_TWO, .modes = MISSING, .prepare = fill_area_around_holes,
+	  .action = uffd_zeropage_stepping },
+	{ OP("ZEROPAGE shmem, every second page, over EEXIST", SHMEM),
+	  ONE_IN_TWO, .work = CLEAR, .modes = MISSING,
+	  .prepare = fill_area_around_holes,
+	  .action = uffd_zeropage_stepping },
+	{ OP("CONTINUE shmem, every second page, over EEXIST", SHMEM),
+	  ONE_IN_TWO, .modes = MINOR, .prepare = map_around_holes,
+	  .action = uffd_continue_stepping },
+
+	/* One call of UFFDIO_FILL, which steps over them by itself */
+	{ OP("COPY anon, every second page, skipped", ANON), ONE_IN_TWO,
+	  .work = COPY, .modes = MISSING, .prepare = fill_area_around_holes,
+	  .action = fill_copy_holes },
+	{ OP("COPY shmem, every second page, skipped", SHMEM), ONE_IN_TWO,
+	  .work = COPY, .modes = MISSING, .prepare = fill_area_around_holes,
+	  .action = fill_copy_holes },
+	{ OP("COPY shmem, every second page in the file, skipped", SHMEM),
+	  ONE_IN_TWO, .work = COPY, .modes = MISSING,
+	  .prepare = fill_file_around_holes, .action = fill_copy_holes },
+	{ OP("COPY anon, all holes, none to skip", ANON), SHORT_RANGE,
+	  .work = COPY, .modes = MISSING, .action = fill_copy_all },
+	{ OP("COPY shmem, all holes, none to skip", SHMEM), SHORT_RANGE,
+	  .work = COPY, .modes = MISSING, .action = fill_copy_all },
+	{ SKIP_MAPPED("skip in COPY, anon", ANON), SKIPPED,
+	  .modes = MISSING, .prepare = fill_area, .action = skip_copy },
+	{ SKIP_MAPPED("skip in COPY, shmem", SHMEM), SKIPPED,
+	  .modes = MISSING, .prepare = fill_area, .action = skip_copy },
+	{ SKIP_MAPPED("skip in ZEROPAGE, anon", ANON), SKIPPED,
+	  .modes = MISSING, .prepare = fill_area, .action = skip_zeropage },
+	{ SKIP_MAPPED("skip in ZEROPAGE, shmem", SHMEM), SKIPPED,
+	  .modes = MISSING, .prepare = fill_area, .action = skip_zeropage },
+	{ SKIP_MAPPED("skip in POISON, shmem", SHMEM), SKIPPED,
+	  .modes = MISSING, .prepare = fill_area, .action = skip_poison },
+	{ SKIP_MAPPED("skip in CONTINUE, shmem", SHMEM), SKIPPED,
+	  .modes = MINOR, .prepare = fill_area, .action = skip_continue },
+	{ SKIP_UNMAPPED("skip in COPY, shmem, in the file", SHMEM), SKIPPED,
+	  .modes = MISSING, .prepare = fill_file, .action = skip_copy },
+	{ SKIP_UNMAPPED("skip in ZEROPAGE, shmem, in the file", SHMEM),
+	  SKIPPED, .modes = MISSING, .prepare = fill_file,
+	  .action = skip_zeropage },
+
 	/* No userfaultfd at all */
 	{ PLAIN("write fault, anon", ANON), TOUCHES, .work = CLEAR,
 	  .action = touch_write },
@@ -1078,8 +1400,8 @@ static const struct workload workloads[] = {
 	  .action = fork_and_wait },
 
 	/*
-	 * The same as of shmem, in the memory of a VM. Last, since a process that
-	 * once had a VM keeps a list of who wants to know of its mappings.
+	 * The same as of shmem, in the memory of a VM. Behind those, since a
+	 * process that once had a VM keeps the list of its MMU notifiers.
 	 */
 	{ JOINED("CONTINUE guest_memfd, range", GUEST_MEMFD), RANGE,
 	  .modes = MINOR, .prepare = fill_file, .action = uffd_continue },
@@ -1095,6 +1417,37 @@ static const struct workload workloads[] = {
 	{ JOINED("missing fault and COPY, guest_memfd", GUEST_MEMFD), FAULTS,
 	  .work = COPY, .modes = MISSING, .action = touch_write,
 	  .handler = uffd_copy },
+	{ JOINED("COPY guest_memfd, every second page, over EEXIST",
+		 GUEST_MEMFD), ONE_IN_TWO, .work = COPY, .modes = MISSING,
+	  .prepare = fill_area_around_holes, .action = uffd_copy_stepping },
+	{ SKIP_MAPPED("skip in COPY, guest_memfd", GUEST_MEMFD), SKIPPED,
+	  .modes = MISSING, .prepare = fill_area, .action = skip_copy },
+	{ SKIP_UNMAPPED("skip in COPY, guest_memfd, in the file",
+			GUEST_MEMFD), SKIPPED,
+	  .modes = MISSING, .prepare = fill_file, .action = skip_copy },
+
+	/*
+	 * Each page is charged to a cgroup that has little room. Behind all
+	 * others, since the first cgroup turns on checks that stay on.
+	 */
+	{ OP("COPY anon in a memory cgroup, range", ANON), SHORT_RANGE,
+	  .work = COPY, .modes = MISSING, .room = MIB(2),
+	  .action = uffd_copy },
+	{ OP("COPY anon in a memory cgroup, page by page", ANON), TOUCHES,
+	  .work = COPY, .modes = MISSING, .room = MIB(2),
+	  .action = uffd_copy },
+	{ OP("COPY anon in a memory cgroup, 32 pages, one hole", ANON),
+	  ONE_IN_MANY, .work = COPY, .modes = MISSING, .room = KIB(512),
+	  .prepare = fill_area_around_holes, .action = uffd_copy_one_hole },
+	{ OP("COPY shmem in a memory cgroup, range", SHMEM), SHORT_RANGE,
+	  .work = COPY, .modes = MISSING, .room = MIB(2),
+	  .action = uffd_copy },
+	{ OP("COPY shmem in a memory cgroup, page by page", SHMEM), TOUCHES,
+	  .work = COPY, .modes = MISSING, .room = MIB(2),
+	  .action = uffd_copy },
+	{ OP("COPY shmem in a memory cgroup, 32 pages, one hole", SHMEM),
+	  ONE_IN_MANY, .work = COPY, .modes = MISSING, .room = KIB(512),
+	  .prepare = fill_area_around_holes, .action = uffd_copy_one_hole },
 };
 
 #define COUNT	(sizeof(workloads) / sizeof(*workloads))
@@ -1106,6 +1459,10 @@ static const char *unit_of(const struct workload *w)
 		return "4 KiB page";
 	case RUN:
 		return "run of 3 pages";
+	case PAIR:
+		return "hole and page";
+	case MANY:
+		return "call, 32 pages";
 	case AROUND:
 		return "fault, 16 pages";
 	case HUGE:
@@ -1130,7 +1487,7 @@ static void measure(int samples)
 		printf("%s\t%s\t%s\t%lu\t%s\t%zu\t%llu\n", now->name,
 		       now->class, unit_of(now), units_of(now),
 		       work[now->work],
-		       now->work ? (now->per ?: now->step) : 0,
+		       now->work ? (now->moved ?: now->per ?: now->step) : 0,
 		       (unsigned long long)n[i]);
 	/* A serial line that still sends would interrupt the next sample. */
 	fflush(stdout);
@@ -1142,6 +1499,8 @@ static void tear_down(void)
 {
 	umount2(RAMFS, MNT_DETACH);
 	rmdir(RAMFS);
+	umount2(CGROUP, MNT_DETACH);
+	rmdir(CGROUP);
 	spit(THP_SHMEM, "never");
 }
 
@@ -1167,6 +1526,9 @@ static void set_up(void)
 	sigaction(SIGUSR1, &sa, NULL);
 	if (mkdir(RAMFS, 0700) || mount("ramfs", RAMFS, "ramfs", 0, NULL))
 		die("cannot mount a ramfs");
+	if (mkdir(CGROUP, 0700) ||
+	    mount("cgroup2", CGROUP, "cgroup2", 0, NULL))
+		die("cannot mount cgroups");
 	atexit(tear_down);
 
 	anchor(AREA_AT);
@@ -1186,14 +1548,26 @@ static bool is_reference(const struct workload *w)
 	return !strcmp(w->class, "reference");
 }
 
-static bool wanted(const struct workload *w, char **parts)
+static bool is_skip(const struct workload *w)
 {
-	static int has_it = -1;
+	return !strncmp(w->class, "skip-", 5);
+}
+
+/* Whether this kernel has what it takes */
+static bool possible(const struct workload *w)
+{
+	static int has_it = -1, has_skip = -1;
 
 	if (w->memory == GUEST_MEMFD && has_it < 0)
 		has_it = has_guest_memfd();
-	if (w->memory == GUEST_MEMFD && !has_it)
-		return false;
+	if (is_skip(w) && has_skip < 0)
+		has_skip = has_fill_that_skips();
+	return (w->memory != GUEST_MEMFD || has_it) &&
+	       (!is_skip(w) || has_skip);
+}
+
+static bool named(const struct workload *w, char **parts)
+{
 	if (!*parts || (!exact && is_reference(w)))
 		return true;
 	for (; *parts; parts++)
@@ -1201,6 +1575,11 @@ static bool wanted(const struct workload *w, char **parts)
 			    !!strstr(w->name, *parts))
 			return true;
 	return false;
+}
+
+static bool wanted(const struct workload *w, char **parts)
+{
+	return named(w, parts) && possible(w);
 }
 
 int main(int argc, char **argv)
@@ -1228,9 +1607,9 @@ int main(int argc, char **argv)
 		samples = 1;
 
 	for (i = 0; i < COUNT; i++) {
-		if (!wanted(&workloads[i], argv + optind))
+		if (!named(&workloads[i], argv + optind))
 			continue;
-		chosen++;
+		chosen += possible(&workloads[i]);
 		found += marked ? !strcmp(workloads[i].name, marked) :
 				  exact || !is_reference(&workloads[i]);
 	}
