@@ -142,7 +142,7 @@ long() {
 # The first line of a log that names an error, or else its last line.
 blame() {
 	[ -s "$1" ] || { echo "nothing was logged: is the disk full?" && return; }
-	grep -m 1 -aE '(^E: |^W: Failed|[Ee]rror:|\*\*\* |No space left|undefined reference|: not found)' "$1" ||
+	grep -m 1 -aE '(^E: |^W: Failed|[Ee]rror:|\*\*\* |No space left|undefined reference|ERROR: modpost|: not found)' "$1" ||
 		tail -n 1 "$1"
 }
 
