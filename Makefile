@@ -12,7 +12,7 @@ export FILE RUN EXTRA KERNEL
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run check check-debug bench boot tree kernel stock debug \
+.PHONY: help run check check-debug check-pae bench boot tree kernel stock debug \
 	series lint steps packages clean distclean
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo '  make run [FILE=path]  restore a guest and serve a file lazily, on every memory type   *'
 	@echo '  make check            all tests, on the patched and the stock kernel                  *'
 	@echo '  make check-debug      the tests again on a kernel with KASAN, lockdep and more        *'
+	@echo '  make check-pae        the tests of fills on a 32-bit kernel with memory above 4 GiB   *'
 	@echo '  make bench            instruction counts, stock against patched                       *'
 	@echo '  make boot RUN=cmd     run a command in the VM and exit with its status'
 	@echo '       [KERNEL=patched|stock|debug] [EXTRA=dir of static programs] [ICOUNT=1]'
@@ -50,6 +51,10 @@ check:
 check-debug:
 	@lab/packages --install build boot tests
 	@tests/check --debug
+
+check-pae:
+	@lab/packages --install build boot tests steps
+	@tests/check --pae
 
 bench:
 	@lab/packages --install build boot bench

@@ -158,12 +158,12 @@ hash_of() {
 }
 
 # The kernels that the lab knows, and the source tree that each is built from.
-kernels="patched stock debug"
+kernels="patched stock debug pae"
 
 tree_of() {
 	case $1 in
 	stock) echo "$out/source" ;;
-	patched | debug) echo "$out/tree" ;;
+	patched | debug | pae) echo "$out/tree" ;;
 	*) die "no kernel is named '$1': it is one of $kernels" ;;
 	esac
 }

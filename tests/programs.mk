@@ -1,15 +1,19 @@
 # The test programs, static, for the test machine:
 #
-#	make -f tests/programs.mk
+#	make -f tests/programs.mk [bits=32]
 #
 # Sources come from the patched tree, where the kernel's own tests and those of
-# the overlay lie side by side; the programs go to out/tests/extra/usr/bin.
+# the overlay lie side by side; the programs go to out/tests/extra/usr/bin. With
+# bits=32, those of the overlay that a 32-bit kernel runs, as programs of 32 bits,
+# go to out/tests/extra-32/usr/bin.
 
 top := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST))/..)))
 mm := $(top)/out/tree/tools/testing/selftests/mm
 kvm := $(top)/out/tree/tools/testing/selftests/kvm
-bin := $(top)/out/tests/extra/usr/bin
-lib := $(top)/out/tests/lib
+bits := 64
+suffix := $(if $(filter 32,$(bits)),-32)
+bin := $(top)/out/tests/extra$(suffix)/usr/bin
+lib := $(top)/out/tests/lib$(suffix)
 
 # From the kernel as it is, which need the helpers of their directory.
 theirs := uffd-unit-tests uffd-stress
@@ -30,6 +34,10 @@ kvm_lib := $(shell sed -nE 's,^LIBKVM(_STRING|_x86_64)? \+= (lib/),\2,p' $(kvm)/
 CFLAGS := -std=gnu11 -O2 -g -static -pthread -Wall -U_FORTIFY_SOURCE -D_GNU_SOURCE= \
 	-isystem $(top)/out/headers/include -I$(top)/out/tree/tools/testing/selftests
 headers := $(wildcard $(mm)/*.h $(mm)/../kselftest*.h) $(top)/out/headers/include/linux/userfaultfd.h
+# The harness stores pointers as numbers of 64 bits.
+ifeq ($(bits),32)
+CFLAGS += -m32 -Wno-pointer-to-int-cast
+endif
 # The program runs in the guest, too, where there is no C library.
 KVM_CFLAGS := $(CFLAGS) -DCONFIG_64BIT -march=x86-64-v2 -fno-builtin-memcmp -fno-builtin-memcpy \
 	-fno-builtin-memset -fno-builtin-strnlen -fno-stack-protector -fno-pie -no-pie \
@@ -38,10 +46,18 @@ KVM_CFLAGS := $(CFLAGS) -DCONFIG_64BIT -march=x86-64-v2 -fno-builtin-memcmp -fno
 kvm_headers := $(headers) $(wildcard $(kvm)/*.h $(kvm)/include/*.h $(kvm)/include/x86_64/*.h) \
 	$(top)/out/headers/include/linux/kvm.h
 
+# What the suites of tests/suites for the pae kernel run
+pae := uffd-types uffd-types-errno uffd-types-file uffd-types-life \
+	uffd-types-source uffd-fill uffd-filemap uffd-fixes uffd-table
+
 # Of the library of lazy restores, and of the VMM.
 lazy := $(notdir $(basename $(wildcard $(top)/lib/test/*.c)))
 
-all: $(addprefix $(bin)/,$(theirs) $(hugetlb) $(ours) $(kvm_tests) $(kvm_x86_tests) $(lazy) \
+all: all-$(bits)
+
+all-32: $(addprefix $(bin)/,$(pae))
+
+all-64: $(addprefix $(bin)/,$(theirs) $(hugetlb) $(ours) $(kvm_tests) $(kvm_x86_tests) $(lazy) \
 	hugetlb-tests kvm-tests vmm-test) vmm
 
 # Written to another name first: a stopped build leaves no half program.
@@ -92,4 +108,4 @@ $(lib)/kvm/%.o: $(kvm)/% $(kvm_headers)
 	@mkdir -p $(@D)
 	@$(CC) $(KVM_CFLAGS) $(if $(findstring string_override,$<),-ffreestanding) -I$(dir $<) -c -o $@ $<
 
-.PHONY: all vmm
+.PHONY: all all-32 all-64 vmm

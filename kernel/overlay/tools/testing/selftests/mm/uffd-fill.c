@@ -1061,4 +1061,28 @@ TEST_F(call, ended)
 	close(pair[1]);
 }
 
+/* Neither 32-bit processes nor other compilers may see other structures. */
+#define LAYOUT(type, member, at)					\
+	EXPECT_EQ((size_t)(at), offsetof(struct type, member))
+
+TEST(layout)
+{
+	EXPECT_EQ((size_t)48, sizeof(struct uffdio_fill_range));
+	LAYOUT(uffdio_fill_range, start, 0);
+	LAYOUT(uffdio_fill_range, len, 8);
+	LAYOUT(uffdio_fill_range, src, 16);
+	LAYOUT(uffdio_fill_range, filled, 24);
+	LAYOUT(uffdio_fill_range, skipped, 32);
+	LAYOUT(uffdio_fill_range, error, 40);
+	LAYOUT(uffdio_fill_range, reserved, 44);
+	EXPECT_EQ((size_t)48, sizeof(struct uffdio_fill));
+	LAYOUT(uffdio_fill, ranges, 0);
+	LAYOUT(uffdio_fill, count, 8);
+	LAYOUT(uffdio_fill, what, 12);
+	LAYOUT(uffdio_fill, mode, 16);
+	LAYOUT(uffdio_fill, done, 24);
+	LAYOUT(uffdio_fill, reserved, 32);
+	EXPECT_EQ(0xc030aa21U, UFFDIO_FILL);
+}
+
 TEST_HARNESS_MAIN

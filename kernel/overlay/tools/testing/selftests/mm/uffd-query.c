@@ -559,4 +559,26 @@ TEST_F(why, while_it_changes)
 	close(c.uffd);
 }
 
+/* Neither 32-bit processes nor other compilers may see other structures. */
+#define LAYOUT(type, member, at)					\
+	EXPECT_EQ((size_t)(at), offsetof(struct type, member))
+
+TEST(layout)
+{
+	EXPECT_EQ((size_t)24, sizeof(struct uffdio_query_mode));
+	LAYOUT(uffdio_query_mode, ioctls, 0);
+	LAYOUT(uffdio_query_mode, address, 8);
+	LAYOUT(uffdio_query_mode, refusal, 16);
+	LAYOUT(uffdio_query_mode, reserved, 20);
+	EXPECT_EQ((size_t)272, sizeof(struct uffdio_query));
+	LAYOUT(uffdio_query, range, 0);
+	LAYOUT(uffdio_query, flags, 16);
+	LAYOUT(uffdio_query, with, 24);
+	LAYOUT(uffdio_query, modes, 32);
+	LAYOUT(uffdio_query, granule, 40);
+	LAYOUT(uffdio_query, answer, 48);
+	LAYOUT(uffdio_query, reserved, 240);
+	EXPECT_EQ(0xc110aa20U, UFFDIO_QUERY);
+}
+
 TEST_HARNESS_MAIN

@@ -890,4 +890,100 @@ TEST_F(private, own_pages_swapped_out)
 	EXPECT_NO_MSG(l);
 }
 
+/*
+ * Many pages in one call. Each has to have its own content: where an entry has
+ * 64 bits and a number of the kernel 32, one that is computed from the entry
+ * before it may be cut short. The last granule stays a hole.
+ */
+#define MANY(type)	((type)->page ? 3 : 32)
+
+FIXTURE_VARIANT(many)
+{
+	const struct lab_type *type;
+};
+
+FIXTURE(many)
+{
+	struct lab l;
+};
+
+FIXTURE_SETUP(many)
+{
+	ASSERT_EQ(0, lab_setup_pages(&self->l, variant->type,
+				     MANY(variant->type)));
+}
+
+FIXTURE_TEARDOWN(many)
+{
+	lab_teardown(&self->l);
+}
+
+LAB_ALL_VARIANTS(many);
+
+/* How many of the first @n granules, read through @area, have other content */
+static unsigned int wrong_granules(const struct lab *l, const char *area,
+				   unsigned int n)
+{
+	unsigned int i, wrong = 0;
+
+	for (i = 0; i < n; i++)
+		wrong += !same_at(l, area + i * l->m.page, i);
+	return wrong;
+}
+
+TEST_F(many, copy)
+{
+	struct lab *l = &self->l;
+	const unsigned int n = l->m.pages - 1;
+	__s64 done;
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	ASSERT_EQ(0, lab_copy(l->uffd, l->m.area, l->src, n * l->m.page, 0,
+			      &done));
+	EXPECT_EQ((__s64)(n * l->m.page), done);
+	EXPECT_EQ(0, wrong_granules(l, l->m.area, n));
+	if (lab_is_shared(&l->m)) {
+		EXPECT_EQ(0, wrong_granules(l, l->m.alias, n));
+	}
+	EXPECT_FALSE(lab_pm(page_at(l, n), LAB_PM_PRESENT));
+}
+
+TEST_F(many, zeropage)
+{
+	struct lab *l = &self->l;
+	const unsigned int n = l->m.pages - 1;
+	unsigned int i;
+
+	if (lab_is_hugetlb(&l->m))
+		return;
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	ASSERT_EQ(0, lab_zeropage(l->uffd, l->m.area, n * l->m.page, 0, NULL));
+	for (i = 0; i < n; i++) {
+		EXPECT_TRUE(lab_all(page_at(l, i), l->m.page, 0));
+	}
+	memcpy(l->m.area, l->src, n * l->m.page);
+	EXPECT_EQ(0, wrong_granules(l, l->m.area, n));
+	if (lab_is_shared(&l->m)) {
+		EXPECT_EQ(0, wrong_granules(l, l->m.alias, n));
+	}
+	EXPECT_FALSE(lab_pm(page_at(l, n), LAB_PM_PRESENT));
+}
+
+TEST_F(many, continues)
+{
+	struct lab *l = &self->l;
+	const unsigned int n = l->m.pages - 1;
+
+	if (!lab_is_file(&l->m))
+		return;
+	write_file(l, 0, n);
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
+				  NULL));
+	ASSERT_EQ(0, lab_continue(l->uffd, l->m.area, n * l->m.page, 0, NULL));
+	EXPECT_EQ(0, wrong_granules(l, l->m.area, n));
+	EXPECT_FALSE(lab_pm(page_at(l, n), LAB_PM_PRESENT));
+}
+
 TEST_HARNESS_MAIN

@@ -19,13 +19,17 @@
 #include "uffd-lab.h"
 #include <sys/wait.h>
 
+/* 32-bit kernels have neither write protection nor minor faults. */
+#define FEATURES_OF_64_BITS						\
+	(sizeof(long) == 8 ? UFFD_FEATURE_PAGEFAULT_FLAG_WP |		\
+			     UFFD_FEATURE_WP_HUGETLBFS_SHMEM |		\
+			     UFFD_FEATURE_MINOR_HUGETLBFS |		\
+			     UFFD_FEATURE_MINOR_SHMEM : 0)
+
 /* Features that change no fault and no event: on for every test. */
-#define BASE_FEATURES (UFFD_FEATURE_PAGEFAULT_FLAG_WP |			\
+#define BASE_FEATURES (FEATURES_OF_64_BITS |				\
 		       UFFD_FEATURE_MISSING_HUGETLBFS |			\
 		       UFFD_FEATURE_MISSING_SHMEM |			\
-		       UFFD_FEATURE_MINOR_HUGETLBFS |			\
-		       UFFD_FEATURE_MINOR_SHMEM |			\
-		       UFFD_FEATURE_WP_HUGETLBFS_SHMEM |		\
 		       UFFD_FEATURE_THREAD_ID |				\
 		       UFFD_FEATURE_POISON | UFFD_FEATURE_MOVE)
 
