@@ -14,6 +14,12 @@
  *	lazy_alive()	-- ALIVE ---------------------------->
  *			<-- DONE ----------------------------
  *	UNREGISTER
+ *	lazy_finish()	-- end: shutdown(SHUT_WR) ----------->
+ *			<-- CLOSED, or FAILED ---------------
+ *	close						return
+ *
+ * ALIVE and DONE may come in either order, or cross. Neither end closes before it
+ * has read all that the other one sent, so that no message is lost.
  *
  * The socket is of type SOCK_SEQPACKET. Both ends run the same version of this
  * library on the same machine.
@@ -27,6 +33,8 @@
  *   MISSING and MINOR.
  * - Watch the socket while the guest runs. Its end before DONE, or FAILED, means
  *   that no further fault will be served: the guest must be stopped.
+ * - Call lazy_finish() before it closes the socket, if it wants the statistics.
+ *   It may close the socket without, at any time.
  *
  * What the handler promises:
  *
@@ -39,9 +47,9 @@
  * - Memory is never written twice: what the guest may have changed stays.
  * - No byte is given to the guest whose checksum was not right.
  * - REMOVE: what was given up is filled with zeroes from then on; UNMAP: it is
- *   left alone; FORK: the child's faults are served as well, also after DONE,
- *   until the hypervisor closes the socket. Such events come only if the
- *   hypervisor asked for them in UFFDIO_API. REMAP is a failure.
+ *   left alone; FORK: the child's faults are served as well. All of this also
+ *   after DONE, until the hypervisor finishes or closes the socket. Such events
+ *   come only if the hypervisor asked for them in UFFDIO_API. REMAP is a failure.
  */
 #ifndef LAZY_LAZY_H
 #define LAZY_LAZY_H
@@ -99,9 +107,13 @@ struct lazy_region {
  * @faults: messages of the userfaultfd that were served
  * @parked: times that a fault had to wait for another try
  * @removed: pages that were given up (REMOVE) or went away (UNMAP)
- * @nanoseconds: since the handler had the userfaultfd
- * @alive_demand: @demand when lazy_alive() was called
+ * @nanoseconds: since the handler had the userfaultfd; no longer counted once all
+ *	memory is filled
+ * @alive_nanoseconds: when the handler read the message of lazy_alive(), which may
+ *	be after all memory was filled; 0: not yet, and the next four mean nothing
+ * @alive_demand: @demand then
  * @alive_background: @background then
+ * @alive_found: @found then
  * @alive_faults: @faults then
  */
 struct lazy_stats {
@@ -113,19 +125,21 @@ struct lazy_stats {
 	uint64_t parked;
 	uint64_t removed;
 	uint64_t nanoseconds;
+	uint64_t alive_nanoseconds;
 	uint64_t alive_demand;
 	uint64_t alive_background;
+	uint64_t alive_found;
 	uint64_t alive_faults;
 };
 
 /* ---- in the hypervisor: lazy_socket.c ---- */
 
 /**
- * enum lazy_event - what a handler says
- * @LAZY_END: nothing any more, it has gone; the reason is set
+ * enum lazy_event - a handler's message
+ * @LAZY_END: none, the handler has gone; the reason is set
  * @LAZY_PROGRESS: pages were filled
- * @LAZY_DONE: all of them are; nothing will follow but LAZY_END
- * @LAZY_FAILED: it cannot go on; the reason is set
+ * @LAZY_DONE: all of them are; the next step is lazy_finish()
+ * @LAZY_FAILED: the handler cannot go on; the reason is set
  */
 enum lazy_event { LAZY_END, LAZY_PROGRESS, LAZY_DONE, LAZY_FAILED };
 
@@ -147,7 +161,7 @@ int lazy_hand_over(int sock, int uffd, const struct lazy_region *regions,
 		   struct reason *reason);
 
 /**
- * lazy_receive() - hear what the handler says, when @sock is readable
+ * lazy_receive() - read the handler's next message, when @sock is readable
  * @sock: as of lazy_hand_over()
  * @stats: set by all but LAZY_END
  * @reason: set by LAZY_END and LAZY_FAILED
@@ -159,10 +173,25 @@ enum lazy_event lazy_receive(int sock, struct lazy_stats *stats,
  * lazy_alive() - tell the handler that the guest does its work again
  * @sock: as of lazy_hand_over()
  *
- * From here on a handler that was told to wait fills in the background, and its
- * statistics keep what it took until here.
+ * At any time before lazy_finish(), by any thread; only the first call counts. From
+ * then on a handler that was told to wait fills in the background. Its statistics
+ * keep the numbers of that moment. Never blocks.
  */
 void lazy_alive(int sock);
+
+/**
+ * lazy_finish() - end the conversation
+ * @sock: as of lazy_hand_over(); afterwards it is of no use but to be closed
+ * @timeout_ms: for the handler's last message
+ * @stats: set by each message that is read, the last one has all
+ * @reason: set on failure
+ *
+ * At any time, before or after DONE. Faults are served no longer, so the guest has
+ * been stopped or has all its memory. Returns -1 if the handler failed, has gone or
+ * did not answer in time.
+ */
+int lazy_finish(int sock, int timeout_ms, struct lazy_stats *stats,
+		struct reason *reason);
 
 /* ---- in the handler: lazy_handler.c ---- */
 
@@ -196,9 +225,9 @@ struct lazy_options {
  * @stats: set, also on failure
  * @reason: set on failure
  *
- * Returns 0 when all memory is filled, or when the hypervisor has closed its
- * end of the socket, which is its right at any time. The hypervisor has been
- * told of a failure.
+ * Returns 0 when the hypervisor has called lazy_finish() or has closed its end of
+ * the socket, which it may do at any time; -1 on a failure, which the hypervisor
+ * has been told. The caller closes @sock, on which nothing can be sent any more.
  */
 int lazy_serve(int sock, const struct snapshot *snap,
 	       const struct lazy_options *options, struct lazy_stats *stats,

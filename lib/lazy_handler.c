@@ -104,7 +104,7 @@ static int receive_hello(struct handler *h, struct hello *hello, int *fds,
 		return because(h->reason, "the hypervisor has gone");
 	if (n != sizeof(*hello) || msg.msg_flags & MSG_CTRUNC ||
 	    hello->protocol != LAZY_PROTOCOL)
-		return because(h->reason, "the hypervisor speaks another language");
+		return because(h->reason, "the protocol versions differ");
 	return 0;
 }
 
@@ -371,8 +371,8 @@ static void progressed(struct handler *h)
 	h->told = time;
 	h->stats->nanoseconds = time;
 	message.stats = *h->stats;
-	/* Who does not listen misses something, and delays nobody. */
-	send(h->sock, &message, sizeof(message), MSG_NOSIGNAL | MSG_DONTWAIT);
+	/* A slow reader misses this update. */
+	send_message(h->sock, &message);
 }
 
 static bool overdue(struct handler *h, uint64_t since)
@@ -581,32 +581,40 @@ static int fill_ahead(struct handler *h, struct region *r, uint64_t page,
 
 /* ---- the loop ---- */
 
-/* 1: the hypervisor has gone. */
+/* 1: the hypervisor has finished, or has gone. */
 static int hear(struct handler *h)
 {
+	struct lazy_stats *s = h->stats;
 	struct message message;
-	ssize_t n = recv(h->sock, &message, sizeof(message), MSG_DONTWAIT);
+	ssize_t n;
 
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	n = receive_bytes(h->sock, &message, sizeof(message), MSG_DONTWAIT);
+	if (n < 0 && errno == EAGAIN)
 		return 0;
 	if (n <= 0)
 		return 1;
 	if (n != sizeof(message) || message.says != SAYS_ALIVE)
-		return because(h->reason, "the hypervisor speaks another language");
+		return because(h->reason, "the hypervisor broke the protocol");
 	if (!h->alive) {
 		h->alive = true;
-		h->stats->alive_demand = h->stats->demand;
-		h->stats->alive_background = h->stats->background;
-		h->stats->alive_faults = h->stats->faults;
+		s->alive_nanoseconds = now() - h->started;
+		s->alive_demand = s->demand;
+		s->alive_background = s->background;
+		s->alive_found = s->found;
+		s->alive_faults = s->faults;
 	}
 	return 0;
 }
 
-/* Waits for something to do, and takes in what there is. 1: it has gone. */
+/* Waits for something to do, and takes in what there is. 1: as of hear(). */
 static int take_in(struct handler *h, int timeout_ms)
 {
 	struct pollfd fds[1 + LAZY_MAX_SPACES] = {
-		{ .fd = h->sock, .events = POLLIN },
+		{
+			.fd = h->sock,
+			.events = POLLIN |
+				  (h->done && !h->told_done ? POLLOUT : 0),
+		},
 	};
 	size_t nr = h->nr_spaces;
 	int ret;
@@ -621,7 +629,7 @@ static int take_in(struct handler *h, int timeout_ms)
 	for (size_t i = 0; i < nr; i++)
 		if (fds[1 + i].revents && read_events(h, i))
 			return -1;
-	return fds[0].revents ? hear(h) : 0;
+	return fds[0].revents & ~POLLOUT ? hear(h) : 0;
 }
 
 static void unpark(struct handler *h)
@@ -632,25 +640,36 @@ static void unpark(struct handler *h)
 		queue_add(&h->faults, fault);
 }
 
-static bool has_children(const struct handler *h)
-{
-	for (size_t i = 1; i < h->nr_spaces; i++)
-		if (h->spaces[i].uffd >= 0)
-			return true;
-	return false;
-}
-
-static void tell(struct handler *h, enum says says)
+static int tell(struct handler *h, enum says says)
 {
 	struct message message = { .says = says, .reason = *h->reason };
 
-	if (h->started)
+	if (h->started && !h->done)
 		h->stats->nanoseconds = now() - h->started;
 	message.stats = *h->stats;
-	send_message(h->sock, &message);
+	return send_message(h->sock, &message);
 }
 
-/* 0: all is filled. 1: the hypervisor has gone. */
+/*
+ * Sends the last message, and reads all that the hypervisor sent, so that
+ * closing the socket cannot discard it. Afterwards nothing can be sent in
+ * either direction.
+ */
+static void hang_up(struct handler *h, enum says last)
+{
+	unsigned int deadline = h->options->deadline_ms ?: DEADLINE_MS;
+	struct pollfd pollfd = { .fd = h->sock, .events = POLLOUT };
+	char byte;
+
+	while (tell(h, last) && errno == EAGAIN)
+		if (poll(&pollfd, 1, deadline) == 0)
+			break;
+	shutdown(h->sock, SHUT_RDWR);
+	while (receive_bytes(h->sock, &byte, 1, MSG_DONTWAIT) > 0)
+		;
+}
+
+/* 1: the hypervisor has finished, or has gone. */
 static int serve(struct handler *h)
 {
 	for (;;) {
@@ -659,11 +678,11 @@ static int serve(struct handler *h)
 		int timeout = -1, ret;
 
 		if (!nr && !h->parked.head && !h->done) {
-			tell(h, SAYS_DONE);
+			h->stats->nanoseconds = now() - h->started;
 			h->done = true;
 		}
-		if (h->done && !has_children(h))
-			return 0;
+		if (h->done && !h->told_done)
+			h->told_done = !tell(h, SAYS_DONE) || errno != EAGAIN;
 		if (!may_fill_ahead(h))
 			nr = 0;
 		if (h->parked.head || h->stuck_since)
@@ -713,8 +732,7 @@ int lazy_serve(int sock, const struct snapshot *snap,
 	if (!ret)
 		ret = serve(&h);
 	/* Before the userfaultfd is closed here, whatever that would do. */
-	if (ret < 0)
-		tell(&h, SAYS_FAILED);
+	hang_up(&h, ret < 0 ? SAYS_FAILED : SAYS_CLOSED);
 	hand_back(&h);
 	return ret < 0 ? -1 : 0;
 }

@@ -11,9 +11,11 @@
 #ifndef LAZY_INTERNAL_H
 #define LAZY_INTERNAL_H
 
+#include <sys/types.h>
+
 #include "lazy.h"
 
-#define LAZY_PROTOCOL	1
+#define LAZY_PROTOCOL	2
 #define LAZY_MAX_SPACES	16	/* the hypervisor, and what it forks */
 
 /* The first message, from the hypervisor; with it come the descriptors. */
@@ -23,8 +25,11 @@ struct hello {
 	struct lazy_region regions[LAZY_MAX_REGIONS];
 };
 
-/* All others. */
-enum says { SAYS_READY, SAYS_PROGRESS, SAYS_DONE, SAYS_FAILED, SAYS_ALIVE };
+/* All others. CLOSED is the handler's last one, unless it is FAILED. */
+enum says {
+	SAYS_READY, SAYS_PROGRESS, SAYS_DONE, SAYS_FAILED, SAYS_ALIVE,
+	SAYS_CLOSED,
+};
 
 struct message {
 	uint32_t says;
@@ -33,8 +38,17 @@ struct message {
 	struct reason reason;
 };
 
-/* Returns 0, or -1 if the other end has gone. */
+/*
+ * Returns 0, or -1 and errno: EAGAIN if the peer reads too slowly, anything
+ * else if it has gone. Never blocks.
+ */
 int send_message(int sock, const struct message *message);
+
+/*
+ * Receives up to @len bytes, as recv() does; 0 if the peer has closed its end.
+ * What the peer sent before that always comes first.
+ */
+ssize_t receive_bytes(int sock, void *buf, size_t len, int flags);
 
 /*
  * What is known of a page in one address space. A page that is FILLED may have
@@ -84,7 +98,8 @@ struct handler {
 	uint64_t started;	/* nanoseconds, 0: not yet */
 	uint64_t told;		/* of progress, nanoseconds since then */
 	bool alive;		/* lazy_alive() was called */
-	bool done;		/* the hypervisor's memory is filled */
+	bool done;		/* the hypervisor's memory is filled ... */
+	bool told_done;		/* ... and it was told so */
 
 	struct region regions[LAZY_MAX_REGIONS];
 	size_t nr;

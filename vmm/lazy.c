@@ -10,6 +10,8 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
+#include <poll.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -19,7 +21,7 @@
 #include "vmm.h"
 
 #define HANDLER_FD	3		/* of the socket, in the handler */
-#define ANSWER_MS	10000
+#define ANSWER_MS	60000		/* long enough for a busy machine */
 
 /* Also tells how the kernel answered. */
 static int arm(struct lazy *lazy, struct machine *m, bool minor,
@@ -109,8 +111,6 @@ int lazy_watch(struct lazy *lazy, struct machine *m, struct reason *reason)
 		return 0;
 	case LAZY_DONE:
 		lazy->done = true;
-		close(lazy->sock);
-		lazy->sock = -1;
 		return disarm(lazy, m, reason);
 	default:
 		return because(reason, "%s; the guest is stopped, with %llu of %llu pages there",
@@ -121,13 +121,36 @@ int lazy_watch(struct lazy *lazy, struct machine *m, struct reason *reason)
 	}
 }
 
-void lazy_end(struct lazy *lazy)
+/* Returns the handler's exit status; kills it if it does not end. */
+static int wait_for_handler(pid_t handler)
 {
+	struct pollfd pollfd = { .events = POLLIN };
+	int status;
+
+	pollfd.fd = syscall(SYS_pidfd_open, handler, 0);
+	if (pollfd.fd < 0 || poll(&pollfd, 1, ANSWER_MS) != 1)
+		kill(handler, SIGKILL);
+	if (pollfd.fd >= 0)
+		close(pollfd.fd);
+	waitpid(handler, &status, 0);
+	return status;
+}
+
+int lazy_end(struct lazy *lazy, struct reason *reason)
+{
+	int ret = 0, status = 0;
+
+	if (lazy->sock >= 0) {
+		ret = lazy_finish(lazy->sock, ANSWER_MS, &lazy->stats, reason);
+		close(lazy->sock);
+	}
 	if (lazy->uffd >= 0)
 		close(lazy->uffd);
-	/* The handler ends when it sees this. */
-	if (lazy->sock >= 0)
-		close(lazy->sock);
 	if (lazy->handler > 0)
-		waitpid(lazy->handler, NULL, 0);
+		status = wait_for_handler(lazy->handler);
+	/* Such as a working set that it could not write. */
+	if (!ret && status)
+		return because(reason, "the handler ended with status %#x",
+			       status);
+	return ret;
 }

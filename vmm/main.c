@@ -35,6 +35,7 @@ static const char usage_text[] =
 "   --order FILE		with --lazy: a working set, what to fill first\n"
 "   --record FILE	with --lazy: write one\n"
 "   --no-background	with --lazy: fill nothing but what is asked for\n"
+"   --filled		with --lazy: run only when all is filled\n"
 "   --trace FILE		with --lazy: microseconds, pages on demand, pages\n"
 "			in the background: a line for each step\n"
 "   --compare		do not run; fill all, compare it with the snapshot\n"
@@ -52,7 +53,7 @@ static struct {
 	const struct kind *kind;
 	size_t mib;
 	int timeout;
-	bool lazy, minor, no_background, compare;
+	bool lazy, minor, no_background, filled, compare;
 } opt = { .append = "", .mib = 64, .timeout = 60 };
 
 /* Everything is measured from here. */
@@ -105,7 +106,7 @@ static bool hear(void *arg, const char *line)
 	if (!heard.first_ns) {
 		heard.first_ns = now() - start;
 		mark_first();
-		if (heard.lazy && heard.lazy->sock >= 0)
+		if (heard.lazy)
 			lazy_alive(heard.lazy->sock);
 		snprintf(heard.first, sizeof(heard.first), "%s", line);
 	}
@@ -158,7 +159,10 @@ static int watch(struct machine *m, struct lazy *lazy, bool running,
 	while (running || (wait_fill && !lazy->done)) {
 		struct pollfd fds[] = {
 			{ .fd = running ? m->ended : -1, .events = POLLIN },
-			{ .fd = lazy ? lazy->sock : -1, .events = POLLIN },
+			{
+				.fd = lazy && !lazy->done ? lazy->sock : -1,
+				.events = POLLIN,
+			},
 		};
 
 		if (poll(fds, 2, 100) < 0 && errno != EINTR)
@@ -285,6 +289,8 @@ static int restore(struct machine *m, struct lazy *lazy,
 	}
 	m->heard = hear;
 	heard.lazy = opt.lazy ? lazy : NULL;
+	if (opt.filled && watch(m, lazy, false, reason))
+		return -1;
 	if (machine_start(m, reason))
 		return -1;
 	return watch(m, opt.lazy ? lazy : NULL, true, reason);
@@ -309,9 +315,13 @@ static int write_stats(const struct machine *m, const struct lazy *lazy,
 	NUMBER("background", s->background);
 	NUMBER("found", s->found);
 	NUMBER("parked", s->parked);
-	NUMBER("alive_faults", s->alive_faults);
-	NUMBER("alive_demand", s->alive_demand);
-	NUMBER("alive_background", s->alive_background);
+	/* Only what was measured. */
+	if (s->alive_nanoseconds) {
+		NUMBER("alive_faults", s->alive_faults);
+		NUMBER("alive_demand", s->alive_demand);
+		NUMBER("alive_background", s->alive_background);
+		NUMBER("alive_found", s->alive_found);
+	}
 #undef NUMBER
 	fprintf(file, "first='%s'\nlast='%s'\n", heard.first, heard.last);
 	if (fclose(file))
@@ -324,8 +334,8 @@ static int cmd_restore(void)
 	struct lazy lazy = { .sock = -1, .uffd = -1 };
 	struct machine m = { .kvm = -1, .vm = -1, .vcpu = -1, .ended = -1,
 			     .memory.fd = -1 };
+	struct reason reason, end;
 	struct snapshot *snap;
-	struct reason reason;
 	int ret;
 
 	mark_restore();
@@ -339,9 +349,11 @@ static int cmd_restore(void)
 	machine_stop(&m);
 	if (opt.progress)
 		fputs("\r\033[K", stdout);
+	/* If both failed, the first failure is the reason. */
+	if (lazy_end(&lazy, &end) && !ret)
+		ret = because(&reason, "%s", end.text);
 	if (!ret && opt.stats)
 		ret = write_stats(&m, &lazy, &reason);
-	lazy_end(&lazy);
 	machine_free(&m);
 	snap_close(snap);
 	return ret ? complain(&reason) : 0;
@@ -451,6 +463,7 @@ static const struct option options[] = {
 	{ "order", 1, NULL, 'o' },
 	{ "record", 1, NULL, 'r' },
 	{ "no-background", 0, NULL, 'b' },
+	{ "filled", 0, NULL, 'f' },
 	{ "trace", 1, NULL, 't' },
 	{ "compare", 0, NULL, 'C' },
 	{ "progress", 1, NULL, 'p' },
@@ -484,6 +497,7 @@ static void parse(int argc, char **argv)
 		case 'o': opt.order = optarg; break;
 		case 'r': opt.record = optarg; break;
 		case 'b': opt.no_background = true; break;
+		case 'f': opt.filled = true; break;
 		case 't': opt.trace = optarg; break;
 		case 'C': opt.compare = true; break;
 		case 'p': opt.progress = optarg; break;
@@ -496,11 +510,13 @@ static void parse(int argc, char **argv)
 	if (opt.minor && !opt.kind->minor)
 		usage("%s memory has no file to populate", opt.kind->name);
 	if (!opt.lazy && (opt.order || opt.record || opt.trace ||
-			  opt.no_background || opt.progress) &&
+			  opt.no_background || opt.filled || opt.progress) &&
 	    strcmp(argv[0], "handler"))
 		usage("what you want needs --lazy");
 	if (opt.compare && opt.no_background)
 		usage("there is nothing to compare with --no-background");
+	if (opt.filled && (opt.no_background || opt.record))
+		usage("--filled needs the background that --no-background and --record prevent");
 	if (opt.timeout <= 0 || !opt.mib || opt.mib > MAX_MEMORY >> 20)
 		usage("a number is out of its range");
 }

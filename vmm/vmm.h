@@ -124,7 +124,9 @@ int state_load_memory(struct machine *m, const struct snapshot *snap,
 
 /* A restore on demand, as the hypervisor sees it. */
 struct lazy {
-	int sock;			/* to the handler, -1: there is none */
+	int sock;			/* to the handler, -1: there is none;
+					 * open until the vCPU has stopped
+					 */
 	int uffd;			/* open until all memory is there */
 	pid_t handler;
 	bool done;
@@ -136,7 +138,10 @@ int lazy_begin(struct lazy *lazy, struct machine *m, bool minor,
 	       char *const handler_argv[], struct reason *reason);
 /* Hears the handler, when the socket is readable. Fails if it has failed. */
 int lazy_watch(struct lazy *lazy, struct machine *m, struct reason *reason);
-/* After the vCPU has stopped. */
-void lazy_end(struct lazy *lazy);
+/*
+ * After the vCPU has stopped: ends the handler, which gives its statistics. Fails
+ * if it has failed or gone.
+ */
+int lazy_end(struct lazy *lazy, struct reason *reason);
 
 #endif /* VMM_H */

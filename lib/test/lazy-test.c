@@ -29,7 +29,7 @@
 
 #include "kselftest_harness.h"
 
-#include "../lazy.h"
+#include "../lazy_internal.h"
 
 #define HUGE		(2UL << 20)
 #define NOBODY_MS	50	/* in which somebody who can go on has done so */
@@ -69,6 +69,10 @@ KIND(shmem_pwrite, 4096, 64, true, LAZY_PWRITE);
 KIND(shmem_alias, 4096, 64, true, LAZY_ALIAS);
 KIND(hugetlb_copy, HUGE, 3, true, LAZY_COPY);
 KIND(hugetlb_alias, HUGE, 3, true, LAZY_ALIAS);
+
+/* In the handler: its socket, and its statistics, which the test sees as well. */
+static int handler_sock;
+static struct lazy_stats *served;
 
 /* Content that tells where it belongs; page 2 is zero, and so are some more. */
 static void make_content(char *content, size_t len, size_t granule)
@@ -114,6 +118,9 @@ FIXTURE_SETUP(lazy)
 	ASSERT_NE(MAP_FAILED, self->memory);
 	self->options.deadline_ms = TIMEOUT_MS;
 	self->uffd = self->sock = -1;
+	served = mmap(NULL, sizeof(*served), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, served);
 }
 
 FIXTURE_TEARDOWN(lazy)
@@ -173,8 +180,9 @@ static pid_t start_handler(int *sock, const char *path,
 		struct snapshot *snap = snap_open(path, &reason);
 
 		close(pair[0]);
-		_exit(!snap || lazy_serve(pair[1], snap, options, &stats,
-					  &reason));
+		handler_sock = pair[1];
+		_exit(!snap || lazy_serve(pair[1], snap, options,
+					  served ?: &stats, &reason));
 	}
 	close(pair[1]);
 	*sock = pair[0];
@@ -214,6 +222,19 @@ static bool hear(int sock, enum lazy_event wanted, struct lazy_stats *stats,
 	ASSERT_TRUE(hear(self->sock, event, &self->stats, &self->reason)) { \
 		TH_LOG("%s", self->reason.text);			\
 	}
+
+/* The handler has closed its end: with this status, and with nothing unread. */
+#define HANDLER_ENDS(with) do {						\
+	int status, error = -1;						\
+	socklen_t len = sizeof(error);					\
+									\
+	ASSERT_EQ(self->handler, waitpid(self->handler, &status, 0));	\
+	self->handler = 0;						\
+	EXPECT_EQ((with) << 8, status);					\
+	ASSERT_EQ(0, getsockopt(self->sock, SOL_SOCKET, SO_ERROR,	\
+				&error, &len));				\
+	EXPECT_EQ(0, error);						\
+} while (0)
 
 static char *page(const char *base, const struct kind *kind, size_t i)
 {
@@ -679,16 +700,288 @@ TEST_F(lazy, a_region_that_the_snapshot_has_not_is_refused)
 	EXPECT_NE(NULL, strstr(self->reason.text, "not in the snapshot"));
 }
 
-TEST_F(lazy, another_language_is_refused)
+TEST_F(lazy, another_protocol_is_refused)
+{
+	self->handler = start_handler(&self->sock, self->path, &self->options);
+	/* The second one is never read. */
+	ASSERT_EQ(5, send(self->sock, "hello", 5, 0));
+	ASSERT_EQ(5, send(self->sock, "hello", 5, 0));
+	HANDLER_ENDS(1);
+	HEAR(LAZY_FAILED);
+}
+
+/* ---- the last messages, in each order ---- */
+
+/*
+ * In the handler: once so many pages are filled, tells the test so, and waits for
+ * a message (POLLIN) or for the end of them (POLLRDHUP).
+ */
+struct pause {
+	uint64_t pages;
+	short events;
+	int reached[2];		/* a pipe */
+};
+
+static void pause_at(void *arg, const struct lazy_stats *stats)
+{
+	const struct pause *p = arg;
+	struct pollfd pollfd = { .fd = handler_sock, .events = p->events };
+
+	if (stats->demand + stats->background != p->pages)
+		return;
+	if (write(p->reached[1], "", 1) != 1 ||
+	    poll(&pollfd, 1, TIMEOUT_MS) != 1)
+		_exit(2);
+}
+
+#define PAUSE(nr, what)							\
+	struct pause pause = { .pages = nr, .events = what };		\
+									\
+	ASSERT_EQ(0, pipe2(pause.reached, O_CLOEXEC));			\
+	self->options.progress = pause_at;				\
+	self->options.arg = &pause
+
+#define WAIT_FOR_PAUSE()						\
+	ASSERT_EQ(1, read(pause.reached[0], &(char){ 0 }, 1))
+
+#define FINISH()							\
+	ASSERT_EQ(0, lazy_finish(self->sock, TIMEOUT_MS, &self->stats,	\
+				 &self->reason)) {			\
+		TH_LOG("%s", self->reason.text);			\
+	}
+
+TEST_F(lazy, alive_before_done)
+{
+	self->options.background_when_alive = true;
+	SERVE(0);
+	ASSERT_EQ(0, SAME(0));
+	lazy_alive(self->sock);
+	HEAR(LAZY_DONE);
+	FINISH();
+	EXPECT_NE(0, self->stats.alive_nanoseconds);
+	EXPECT_EQ(1, self->stats.alive_faults);
+	EXPECT_EQ(1, self->stats.alive_demand);
+	EXPECT_EQ(0, self->stats.alive_background);
+	HANDLER_ENDS(0);
+}
+
+/* ALIVE is sent first, and read only after DONE was sent. */
+TEST_F(lazy, alive_crosses_done)
+{
+	PAUSE(self->kind.pages, POLLIN);
+
+	SERVE(0);
+	WAIT_FOR_PAUSE();
+	lazy_alive(self->sock);
+	/* Time enough for a handler that closes after DONE. */
+	usleep(NOBODY_MS * 1000);
+	HEAR(LAZY_DONE);
+	EXPECT_EQ(0, self->stats.alive_nanoseconds);
+	FINISH();
+	EXPECT_NE(0, self->stats.alive_nanoseconds);
+	EXPECT_EQ(self->kind.pages, self->stats.alive_background);
+	HANDLER_ENDS(0);
+}
+
+TEST_F(lazy, alive_after_done)
+{
+	SERVE(0);
+	HEAR(LAZY_DONE);
+	usleep(NOBODY_MS * 1000);
+	lazy_alive(self->sock);
+	FINISH();
+	EXPECT_NE(0, self->stats.alive_nanoseconds);
+	EXPECT_EQ(self->kind.pages, self->stats.alive_background);
+	HANDLER_ENDS(0);
+}
+
+TEST_F(lazy, finish_without_alive)
+{
+	SERVE(0);
+	HEAR(LAZY_DONE);
+	FINISH();
+	EXPECT_EQ(0, self->stats.alive_nanoseconds);
+	EXPECT_EQ(self->kind.pages, self->stats.background);
+	HANDLER_ENDS(0);
+}
+
+TEST_F(lazy, finish_before_done)
+{
+	self->options.no_background = true;
+	SERVE(0);
+	ASSERT_EQ(0, SAME(0));
+	lazy_alive(self->sock);
+	FINISH();
+	EXPECT_EQ(1, self->stats.demand);
+	EXPECT_EQ(1, self->stats.alive_demand);
+	HANDLER_ENDS(0);
+}
+
+/* The hypervisor has finished before DONE is sent, which the handler sees later. */
+TEST_F(lazy, finish_crosses_done)
+{
+	PAUSE(self->kind.pages, POLLRDHUP);
+
+	SERVE(0);
+	WAIT_FOR_PAUSE();
+	lazy_alive(self->sock);
+	FINISH();
+	EXPECT_EQ(self->kind.pages, self->stats.background);
+	EXPECT_EQ(self->kind.pages, self->stats.alive_background);
+	HANDLER_ENDS(0);
+}
+
+/* Two faults come at once: ALIVE is sent after the first one is served. */
+TEST_F(lazy, alive_crosses_failed)
+{
+	struct doer d[2];
+	PAUSE(1, POLLIN);
+
+	self->options.no_background = true;
+	SERVE(0);
+	DAMAGE(damage(fd, snap->chunks[self->kind.granule / SNAP_CHUNK].where));
+	stop(self->handler);
+	start_touch(&d[0], page(self->memory, &self->kind, 0));
+	usleep(NOBODY_MS * 1000);
+	start_touch(&d[1], page(self->memory, &self->kind, 1));
+	usleep(NOBODY_MS * 1000);
+	kill(self->handler, SIGCONT);
+	WAIT_FOR_PAUSE();
+	lazy_alive(self->sock);
+	HANDLER_ENDS(1);
+	HEAR(LAZY_FAILED);
+	EXPECT_NE(NULL, strstr(self->reason.text, "wrong checksum"));
+	EXPECT_FALSE(is_done(&d[1], NOBODY_MS));
+}
+
+TEST_F(lazy, finish_crosses_failed)
+{
+	struct doer d[2];
+	PAUSE(1, POLLRDHUP);
+
+	self->options.no_background = true;
+	SERVE(0);
+	DAMAGE(damage(fd, snap->chunks[self->kind.granule / SNAP_CHUNK].where));
+	stop(self->handler);
+	start_touch(&d[0], page(self->memory, &self->kind, 0));
+	usleep(NOBODY_MS * 1000);
+	start_touch(&d[1], page(self->memory, &self->kind, 1));
+	usleep(NOBODY_MS * 1000);
+	kill(self->handler, SIGCONT);
+	WAIT_FOR_PAUSE();
+	ASSERT_EQ(-1, lazy_finish(self->sock, TIMEOUT_MS, &self->stats,
+				  &self->reason));
+	EXPECT_NE(NULL, strstr(self->reason.text, "wrong checksum"));
+	HANDLER_ENDS(1);
+}
+
+/* Reads all up to DONE, which stays unread. */
+static bool wait_for_done(int sock)
+{
+	struct pollfd pollfd = { .fd = sock, .events = POLLIN };
+	struct message message;
+
+	for (;;) {
+		if (poll(&pollfd, 1, TIMEOUT_MS) != 1 ||
+		    recv(sock, &message, sizeof(message), MSG_PEEK) !=
+		    sizeof(message))
+			return false;
+		if (message.says == SAYS_DONE)
+			return true;
+		recv(sock, &message, sizeof(message), 0);
+	}
+}
+
+TEST_F(lazy, done_is_read_though_the_handler_is_killed)
+{
+	SERVE(0);
+	ASSERT_TRUE(wait_for_done(self->sock));
+	stop(self->handler);
+	lazy_alive(self->sock);
+	kill(self->handler, SIGKILL);
+	ASSERT_EQ(self->handler, waitpid(self->handler, NULL, 0));
+	self->handler = 0;
+	HEAR(LAZY_DONE);
+	EXPECT_EQ(-1, lazy_finish(self->sock, TIMEOUT_MS, &self->stats,
+				  &self->reason));
+	EXPECT_NE(NULL, strstr(self->reason.text, "has gone"));
+}
+
+/* It closes the socket with DONE unread. */
+TEST_F(lazy, alive_is_read_though_the_hypervisor_has_gone)
 {
 	int status;
 
-	self->handler = start_handler(&self->sock, self->path, &self->options);
-	ASSERT_EQ(5, send(self->sock, "hello", 5, 0));
-	HEAR(LAZY_FAILED);
+	SERVE(0);
+	ASSERT_TRUE(wait_for_done(self->sock));
+	stop(self->handler);
+	lazy_alive(self->sock);
+	close(self->sock);
+	kill(self->handler, SIGCONT);
 	ASSERT_EQ(self->handler, waitpid(self->handler, &status, 0));
 	self->handler = 0;
-	EXPECT_EQ(1, WEXITSTATUS(status));
+	EXPECT_EQ(0, status);
+	EXPECT_NE(0, served->alive_nanoseconds);
+	EXPECT_EQ(self->kind.pages, served->alive_background);
+}
+
+TEST_F(lazy, a_handler_that_does_not_answer)
+{
+	SERVE(0);
+	HEAR(LAZY_DONE);
+	stop(self->handler);
+	lazy_alive(self->sock);
+	ASSERT_EQ(-1, lazy_finish(self->sock, NOBODY_MS, &self->stats,
+				  &self->reason));
+	EXPECT_NE(NULL, strstr(self->reason.text, "does not answer"));
+}
+
+/* In the handler, after all pages are filled: no room for DONE. */
+static void fill_the_socket(void *arg, const struct lazy_stats *stats)
+{
+	const struct message progress = {
+		.says = SAYS_PROGRESS,
+		.stats = *stats,
+	};
+
+	if (stats->background != *(size_t *)arg)
+		return;
+	while (!send_message(handler_sock, &progress))
+		;
+}
+
+/* DONE has to wait, and the faults of a child must not. */
+TEST_F(lazy, a_hypervisor_that_does_not_read)
+{
+	int status, go[2];
+	pid_t pid;
+
+	self->options.background_when_alive = true;
+	self->options.progress = fill_the_socket;
+	self->options.arg = &self->kind.pages;
+	ASSERT_EQ(0, pipe2(go, O_CLOEXEC));
+	SERVE(UFFD_FEATURE_EVENT_FORK);
+	pid = fork();
+	if (!pid) {
+		if (read(go[0], &status, 1) != 1)
+			_exit(2);
+		for (size_t i = 0; i < self->kind.pages; i++)
+			if (SAME(i))
+				_exit(1);
+		_exit(0);
+	}
+	lazy_alive(self->sock);
+	while (__atomic_load_n(&served->background, __ATOMIC_RELAXED) <
+	       self->kind.pages)
+		usleep(1000);
+	/* Time enough for a handler that waits until DONE is sent. */
+	usleep(NOBODY_MS * 1000);
+	ASSERT_EQ(1, write(go[1], "", 1));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	HEAR(LAZY_DONE);
+	FINISH();
+	HANDLER_ENDS(0);
 }
 
 /* ---- memory that is short ---- */
