@@ -123,8 +123,12 @@ static void show_bar(const struct lazy_stats *s)
 	enum { WIDTH = 40 };
 	char bar[WIDTH + 1] = "";
 	uint64_t there = s->demand + s->background + s->found + s->removed;
-	int full = s->pages ? there * WIDTH / s->pages : 0;
+	int full;
 
+	/* A page that was given up is counted again when it is filled. */
+	if (there > s->pages)
+		there = s->pages;
+	full = s->pages ? there * WIDTH / s->pages : 0;
 	memset(bar, '#', full);
 	printf("\r\033[K%s [%-*s] %3d %%  %llu on demand, %llu in the background",
 	       opt.progress, WIDTH, bar, full * 100 / WIDTH,
