@@ -664,6 +664,8 @@ static __always_inline int uffd_fill_folios(struct uffd_fill *fill, pmd_t *pmd,
 				return uffd_fill_skip_entries(fill, pmd) ?: 1;
 			nr = 1;
 		}
+	} else if (unlikely(pmd_none(pmdp_get_lockless(pmd)))) {
+		return 0;
 	}
 
 	ret = uffd_fill_resolve(fill, &req, nr, false);
