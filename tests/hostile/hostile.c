@@ -178,6 +178,11 @@ static int internal_errno(struct uffd_request *req)
 	return -512;	/* ERESTARTSYS, which no user space knows */
 }
 
+static int cannot_look(struct uffd_request *req)
+{
+	return -512;
+}
+
 static int positive_errno(struct uffd_request *req)
 {
 	return 5;
@@ -268,7 +273,7 @@ static const struct {
 	{ "again", UFFD_REQ_FAULT_RESOLVE, again },
 	{ "sleeps", UFFD_REQ_FAULT_RESOLVE, sleeps },
 	{ "minute", UFFD_REQ_FAULT_RESOLVE, minute },
-	{ "cannot look", UFFD_REQ_GET_PRESENT, unable },
+	{ "cannot look", UFFD_REQ_GET_PRESENT, cannot_look },
 	{ "claims more", UFFD_REQ_GET_SUPPORTED, claims_more },
 	{ "claims huge", UFFD_REQ_GET_SUPPORTED, claims_huge },
 	{ "cannot undo", UFFD_REQ_FAULT_RESOLVE, cannot_undo },
