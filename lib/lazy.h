@@ -68,7 +68,7 @@
  * enum lazy_populate - how the pages of a region are filled
  * @LAZY_COPY: with UFFDIO_COPY; memory of any kind
  * @LAZY_PWRITE: with pwrite() to the memory's file, then UFFDIO_CONTINUE: shmem,
- *	guest_memfd
+ *	guest_memfd that was created with GUEST_MEMFD_FLAG_PWRITE
  * @LAZY_ALIAS: through a mapping of the memory's file in the handler, then
  *	UFFDIO_CONTINUE: shmem, hugetlb
  */

@@ -58,7 +58,7 @@ all: all-$(bits)
 all-32: $(addprefix $(bin)/,$(pae))
 
 all-64: $(addprefix $(bin)/,$(theirs) $(hugetlb) $(ours) $(kvm_tests) $(kvm_x86_tests) $(lazy) \
-	hugetlb-tests kvm-tests vmm-test) vmm
+	hugetlb-tests kvm-tests vmm-test) vmm mainline
 
 # Written to another name first: a stopped build leaves no half program.
 define link
@@ -96,6 +96,10 @@ $(bin)/vmm-test: $(top)/vmm/test/vmm-test
 vmm:
 	@$(MAKE) --no-print-directory -f $(top)/vmm/programs.mk extra=$(top)/out/tests/extra
 
+# Of a newer kernel, from its own source.
+mainline:
+	@$(top)/lab/mainline $(bin)/mainline
+
 $(bin)/hugetlb-tests $(bin)/kvm-tests: $(bin)/%: $(top)/tests/%
 	@mkdir -p $(@D)
 	@cp $< $@
@@ -108,4 +112,4 @@ $(lib)/kvm/%.o: $(kvm)/% $(kvm_headers)
 	@mkdir -p $(@D)
 	@$(CC) $(KVM_CFLAGS) $(if $(findstring string_override,$<),-ffreestanding) -I$(dir $<) -c -o $@ $<
 
-.PHONY: all all-32 all-64 vmm
+.PHONY: all all-32 all-64 vmm mainline

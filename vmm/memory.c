@@ -20,6 +20,10 @@
 #define GUEST_MEMFD_FLAG_MMAP		(1ULL << 0)
 #define GUEST_MEMFD_FLAG_INIT_SHARED	(1ULL << 1)
 #endif
+/* For those of a kernel that cannot fill it with pwrite(). */
+#ifndef GUEST_MEMFD_FLAG_PWRITE
+#define GUEST_MEMFD_FLAG_PWRITE		(1ULL << 30)
+#endif
 
 static int resize(int fd, size_t len)
 {
@@ -46,7 +50,8 @@ static int open_guest_memfd(int vm, size_t len)
 {
 	struct kvm_create_guest_memfd args = {
 		.size = len,
-		.flags = GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED,
+		.flags = GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED |
+			 GUEST_MEMFD_FLAG_PWRITE,
 	};
 	int known = ioctl(vm, KVM_CHECK_EXTENSION, KVM_CAP_GUEST_MEMFD_FLAGS);
 

@@ -291,6 +291,42 @@ void userfaultfd_remove_folio(struct folio *folio)
 }
 EXPORT_SYMBOL_NS_GPL(userfaultfd_remove_folio, USERFAULTFD);
 
+/**
+ * userfaultfd_missing_armed() - does userfaultfd wait for a page of a file?
+ * @mapping: the file's page cache.
+ * @index: page offset in it.
+ *
+ * For a type that gives its memory to something other than page tables of the
+ * host, such as a guest: where this is true, a hole must not become zeroes.
+ * Looks at all mappings of the file, in all processes, so it is to be asked
+ * only about holes. A registration that returned before is seen; one that runs
+ * at the same time may not be.
+ *
+ * Context: takes the i_mmap lock, shared, so it may sleep. May be called with a
+ * folio of @mapping locked.
+ * Return: true if a mapping of @index is registered with VM_UFFD_MISSING.
+ */
+bool userfaultfd_missing_armed(struct address_space *mapping, pgoff_t index)
+{
+	struct vm_area_struct *vma;
+	bool armed = false;
+
+	if (!mapping_mapped(mapping))
+		return false;
+
+	i_mmap_lock_read(mapping);
+	/* The flags may change, but not go away: this lock keeps the VMA. */
+	vma_interval_tree_foreach(vma, &mapping->i_mmap, index, index) {
+		armed = READ_ONCE(vma->vm_flags) & VM_UFFD_MISSING;
+		if (armed)
+			break;
+	}
+	i_mmap_unlock_read(mapping);
+
+	return armed;
+}
+EXPORT_SYMBOL_NS_GPL(userfaultfd_missing_armed, USERFAULTFD);
+
 /*
  * The ready-made handler
  */
@@ -365,13 +401,27 @@ release:
 	return err;
 }
 
+/* A file with memory policies has ->get_policy(). */
+static struct folio *filemap_uffd_alloc(struct uffd_request *req, pgoff_t index)
+{
+	const gfp_t gfp = mapping_gfp_mask(req->resolve.inode->i_mapping);
+#ifdef CONFIG_NUMA
+	struct vm_area_struct *vma = req->vma;
+
+	if (vma->vm_ops->get_policy)
+		return vma_alloc_folio(gfp, 0, vma, vma->vm_start +
+				       ((index - vma->vm_pgoff) << PAGE_SHIFT),
+				       false);
+#endif
+	return filemap_alloc_folio(gfp, 0);
+}
+
 static int filemap_uffd_create(struct uffd_request *req, pgoff_t index)
 {
-	struct address_space *mapping = req->resolve.inode->i_mapping;
 	struct folio *folio;
 	int err;
 
-	folio = filemap_alloc_folio(mapping_gfp_mask(mapping), 0);
+	folio = filemap_uffd_alloc(req, index);
 	if (!folio)
 		return -ENOMEM;
 

@@ -34,6 +34,7 @@
 #include <linux/pagevec.h>
 #include <linux/types.h>
 
+struct address_space;
 struct inode;
 struct uffd_source;
 
@@ -247,6 +248,17 @@ __userfaultfd_create_folios(struct uffd_request *req, long nr,
 
 	return folio_batch_count(folios) ? 0 : err;
 }
+
+/* For types whose memory is also accessed without page tables of the host */
+#ifdef CONFIG_USERFAULTFD
+bool userfaultfd_missing_armed(struct address_space *mapping, pgoff_t index);
+#else
+static inline bool userfaultfd_missing_armed(struct address_space *mapping,
+					     pgoff_t index)
+{
+	return false;
+}
+#endif
 
 /**
  * userfaultfd_create_folios() - make a run of folios

@@ -10,6 +10,19 @@
 /* Two vCPUs, and this process */
 #define TOUCHERS	(NR_VCPUS + 1)
 
+/* Is the guest's slot bound to the file, so that it stops at holes? */
+static bool bound;
+
+/* Wait for the handler, as a process does: by touching the page. */
+static bool stopped_at_hole(const struct kvm_run *run)
+{
+	if (!bound || run->exit_reason != KVM_EXIT_MEMORY_FAULT)
+		return false;
+	(void)word(mem.area, (run->memory_fault.gpa - GMEM_GPA) / PAGE, 0);
+	ADD(STOPPED);
+	return true;
+}
+
 /*
  * One run of a vCPU over some pages. The harness has no way to say of a thread
  * that it failed: the race does.
@@ -24,7 +37,9 @@ static struct order *run_order(unsigned int nr, enum guest_op op,
 	o->nr = n;
 	for (unsigned int i = 0; i < n; i++)
 		o->page[i] = pages[i];
-	err = guest_run(nr);
+	do {
+		err = guest_run(nr);
+	} while (err == EFAULT && stopped_at_hole(vcpus[nr]->run));
 	if (err)
 		wrong("vCPU %u: errno %d", nr, err);
 	return o;
@@ -48,7 +63,9 @@ static bool either(__u64 v, __u64 a, __u64 b)
 #define MAKE_GUEST(pages, features, modes) do {				\
 	guest_make(VM_TYPE_DEFAULT, NR_VCPUS, pages);			\
 	MAKE(&lab_guest_memfd, pages, features, modes);			\
-	ASSERT_EQ(0, guest_plug(mem.area, mem.len, 0, -1));		\
+	ASSERT_EQ(0, guest_plug(mem.area, mem.len,			\
+				bound ? KVM_MEM_GUEST_MEMFD : 0,	\
+				mem.fd));				\
 } while (0)
 
 /*
@@ -352,12 +369,18 @@ RACE(restore)
 
 FIXTURE_VARIANT(restore)
 {
+	bool bound;
 	bool by_continue;
 	__u64 modes;
 };
 
 FIXTURE_VARIANT_ADD(restore, copy) {
 	.by_continue = false,
+	.modes = LAB_MISSING,
+};
+
+FIXTURE_VARIANT_ADD(restore, bound_copy) {
+	.bound = true,
 	.modes = LAB_MISSING,
 };
 
@@ -370,6 +393,7 @@ TEST_F_TIMEOUT(restore, race, TIMEOUT_S)
 {
 	unsigned long wanted = lab_scale(OPERATIONS);
 
+	bound = variant->bound;
 	MAKE_GUEST(GUEST_PAGES, 0, variant->modes);
 	by_continue = variant->by_continue;
 	while (more(restore_ops(), wanted)) {
@@ -391,6 +415,7 @@ TEST_F_TIMEOUT(restore, race, TIMEOUT_S)
 		wipe();
 	}
 	ASSERT_TRUE(race_end("restore", restore_ops(), wanted));
+	EXPECT_EQ(bound, COUNT(STOPPED) != 0);
 }
 
 /*
@@ -503,7 +528,13 @@ RACE(punch)
 
 FIXTURE_VARIANT(punch)
 {
+	bool bound;
 	__u64 modes;
+};
+
+FIXTURE_VARIANT_ADD(punch, bound_missing) {
+	.bound = true,
+	.modes = LAB_MISSING,
 };
 
 FIXTURE_VARIANT_ADD(punch, missing) {
@@ -522,6 +553,7 @@ TEST_F_TIMEOUT(punch, race, TIMEOUT_S)
 {
 	unsigned long wanted = lab_scale(OPERATIONS);
 
+	bound = variant->bound;
 	MAKE_GUEST(GUEST_PAGES, 0, variant->modes);
 	missing_armed = variant->modes & LAB_MISSING;
 	minor_armed = variant->modes & LAB_MINOR;
@@ -532,6 +564,7 @@ TEST_F_TIMEOUT(punch, race, TIMEOUT_S)
 	run_until(punch_ops, wanted);
 	ASSERT_TRUE(race_end("punch", punch_ops(), wanted));
 	EXPECT_NE(0UL, COUNT(FILLED));
+	EXPECT_EQ(bound, COUNT(STOPPED) != 0);
 }
 
 /*

@@ -7,7 +7,10 @@
  * variant for each, and touch() is an access by this process or by a vCPU.
  */
 #include "guest_memfd_uffd.h"
+#include <linux/mempolicy.h>
+#include <sys/personality.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 /* EXPECT_*() and struct lab; eight pages */
 #include "../mm/uffd-calls.h"
 
@@ -754,8 +757,8 @@ TEST_F(vcpu, read_only_slot)
 }
 
 /*
- * A slot that is bound to the file besides: the guest has it from there, KVM
- * itself by way of the mapping.
+ * A slot that is bound to the file: the guest's accesses are resolved from there,
+ * those of KVM itself through the mapping.
  */
 
 FIXTURE(bound)
@@ -796,14 +799,15 @@ TEST_F(bound, is_one_memory)
 	EXPECT_EQ(0, page_at(l, 1)[0]);
 }
 
-/* The guest raises no fault, and is not held by protection. */
+/* Protection and MINOR are about page tables, which the guest does not use. */
 TEST_F(bound, guest_is_not_seen)
 {
 	struct lab *l = &self->l;
 	struct toucher w;
 
-	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR | LAB_WP);
-	EXPECT_DONE(l->uffd, COPY, page_at(l, 2), src_at(l, 2), l->m.page);
+	EXPECT_ARMED(l, LAB_MINOR | LAB_WP);
+	write_file(l, 2, 1);
+	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 2), NULL, l->m.page);
 	ASSERT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 2), l->m.page,
 				      UFFDIO_WRITEPROTECT_MODE_WP));
 	EXPECT_READS(l, 0, 0);
@@ -812,7 +816,7 @@ TEST_F(bound, guest_is_not_seen)
 	EXPECT_WRITES(l, 2, 9);
 	EXPECT_NO_MSG(l);
 
-	/* What it made is there for who comes by way of the mapping. */
+	/* The pages that it made are present for accesses by the mapping. */
 	by_guest = false;
 	for (int i = 0; i < 2; i++) {
 		EXPECT_FAULTS(l, &w, i, false, 0, FAULT_MINOR);
@@ -820,11 +824,241 @@ TEST_F(bound, guest_is_not_seen)
 			    l->m.page);
 		EXPECT_TOUCHED(&w.t, 9 * i);
 	}
-	EXPECT_FAULTS(l, &w, 3, false, 0, FAULT_MISSING);
-	EXPECT_DONE(l->uffd, COPY, page_at(l, 3), src_at(l, 3), l->m.page);
-	EXPECT_TOUCHED(&w.t, first_of(l, 3));
-	by_guest = true;
-	EXPECT_READS(l, 3, first_of(l, 3));
+}
+
+/*
+ * Holes that are registered with MISSING: the guest stops in front of them, and
+ * goes on from there.
+ */
+
+static void order_begin(enum guest_op op, const __u32 *pages, __u32 nr)
+{
+	struct order *o = order_of(0);
+
+	memset(o, 0, sizeof(*o));
+	o->op = op;
+	o->nr = nr;
+	memcpy(o->page, pages, nr * sizeof(*pages));
+}
+
+#define ORDER(op, ...) do {						\
+	const __u32 __pages[] = { __VA_ARGS__ };			\
+	order_begin(op, __pages, ARRAY_SIZE(__pages));			\
+} while (0)
+
+/* The guest runs until it comes to the hole at page @i. */
+#define EXPECT_STOPS(i) do {						\
+	const struct kvm_run *__run = vcpus[0]->run;			\
+	EXPECT_EQ(EFAULT, guest_run(0));				\
+	EXPECT_EQ(KVM_EXIT_MEMORY_FAULT, __run->exit_reason);		\
+	EXPECT_EQ(GMEM_GPA + (i) * LAB_PAGE, __run->memory_fault.gpa);	\
+	EXPECT_EQ(LAB_PAGE, __run->memory_fault.size);			\
+	EXPECT_EQ(0, __run->memory_fault.flags);			\
+} while (0)
+
+/* The n-th page of its order that the guest read was page @i of the source. */
+#define EXPECT_ORDER_READ(l, n, i) do {					\
+	const struct order *__o = order_of(0);				\
+	const __u64 *__src = (const __u64 *)src_at(l, i);		\
+	EXPECT_EQ(__src[0], __o->first[n]);				\
+	EXPECT_EQ(__src[GUEST_WORDS - 1], __o->last[n]);		\
+} while (0)
+
+TEST_F(bound, hole_read)
+{
+	struct lab *l = &self->l;
+
+	write_file(l, 2, 1);
+	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
+	ORDER(GUEST_READ, 1, 2, 3);
+	EXPECT_STOPS(1);
+	/* Nothing was made, however often it tries. */
+	EXPECT_STOPS(1);
+	EXPECT_FAILED(-EFAULT, l->uffd, CONTINUE, page_at(l, 1), NULL,
+		      l->m.page);
+	EXPECT_DONE(l->uffd, COPY, page_at(l, 1), src_at(l, 1), l->m.page);
+	EXPECT_STOPS(3);
+	EXPECT_DONE(l->uffd, ZEROPAGE, page_at(l, 3), NULL, l->m.page);
+	EXPECT_EQ(0, guest_run(0));
+	EXPECT_ORDER_READ(l, 0, 1);
+	EXPECT_ORDER_READ(l, 1, 2);
+	EXPECT_EQ(0, order_of(0)->first[2]);
+	EXPECT_EQ(0, order_of(0)->last[2]);
+	EXPECT_NO_MSG(l);
+}
+
+TEST_F(bound, hole_write)
+{
+	struct lab *l = &self->l;
+
+	EXPECT_ARMED(l, LAB_MISSING);
+	ORDER(GUEST_WRITE, 1);
+	order_of(0)->first[0] = 9;
+	EXPECT_STOPS(1);
+	EXPECT_DONE(l->uffd, COPY, page_at(l, 1), src_at(l, 1), l->m.page);
+	EXPECT_EQ(0, guest_run(0));
+	src_at(l, 1)[0] = 9;
+	EXPECT_FILE(l, 1);
+	EXPECT_NO_MSG(l);
+}
+
+/* Allocated or punched, it is a hole; what write() filled is none. */
+TEST_F(bound, hole_kinds)
+{
+	struct lab *l = &self->l;
+
+	ASSERT_EQ(0, allocate(l->m.fd, 1, 1));
+	EXPECT_ARMED(l, LAB_MISSING);
+	ORDER(GUEST_READ, 1, 2, 3);
+	EXPECT_STOPS(1);
+	ASSERT_EQ(0, allocate(l->m.fd, 2, 1));
+	EXPECT_DONE(l->uffd, COPY, page_at(l, 1), src_at(l, 1), l->m.page);
+	EXPECT_STOPS(2);
+	EXPECT_DONE(l->uffd, COPY, page_at(l, 2), src_at(l, 2), l->m.page);
+	EXPECT_STOPS(3);
+	ASSERT_EQ((ssize_t)l->m.page, pwrite(l->m.fd, src_at(l, 3), l->m.page,
+					     3 * l->m.page));
+	EXPECT_EQ(0, guest_run(0));
+	for (int i = 0; i < 3; i++)
+		EXPECT_ORDER_READ(l, i, i + 1);
+
+	ASSERT_EQ(0, make_hole(l->m.fd, 1, 1));
+	ORDER(GUEST_READ, 2, 1);
+	EXPECT_STOPS(1);
+	EXPECT_DONE(l->uffd, COPY, page_at(l, 1), src_at(l, 7), l->m.page);
+	EXPECT_EQ(0, guest_run(0));
+	EXPECT_ORDER_READ(l, 0, 2);
+	EXPECT_ORDER_READ(l, 1, 7);
+	EXPECT_NO_MSG(l);
+}
+
+/* To wait for the monitor, userspace reads the page through the mapping. */
+TEST_F(bound, hole_waits_by_mapping)
+{
+	struct lab *l = &self->l;
+	struct toucher w;
+
+	EXPECT_ARMED(l, LAB_MISSING);
+	ORDER(GUEST_READ, 5);
+	EXPECT_STOPS(5);
+	by_guest = false;
+	EXPECT_FAULTS(l, &w, 5, false, 0, FAULT_MISSING);
+	EXPECT_DONE(l->uffd, COPY, page_at(l, 5), src_at(l, 5), l->m.page);
+	EXPECT_TOUCHED(&w.t, first_of(l, 5));
+	EXPECT_EQ(0, guest_run(0));
+	EXPECT_ORDER_READ(l, 0, 5);
+	EXPECT_NO_MSG(l);
+}
+
+/* Only where MISSING is registered, and only as long as it is */
+TEST_F(bound, hole_not_armed)
+{
+	struct lab *l = &self->l;
+
+	ASSERT_EQ(0, lab_register(l->uffd, page_at(l, 2), 2 * l->m.page,
+				  LAB_MISSING, NULL));
+	ORDER(GUEST_READ, 1, 4, 2);
+	EXPECT_STOPS(2);
+	EXPECT_EQ(0, order_of(0)->first[0]);
+	EXPECT_EQ(0, order_of(0)->first[1]);
+	ASSERT_EQ(0, lab_unregister(l->uffd, page_at(l, 2), l->m.page));
+	EXPECT_EQ(0, guest_run(0));
+	EXPECT_EQ(0, order_of(0)->first[2]);
+	ORDER(GUEST_READ, 3);
+	EXPECT_STOPS(3);
+	close(l->uffd);
+	l->uffd = -1;
+	EXPECT_EQ(0, guest_run(0));
+	EXPECT_EQ(0, order_of(0)->first[0]);
+}
+
+/* It is the offset in the file that counts, not the one in the mapping. */
+TEST_F(bound, hole_offset)
+{
+	struct lab *l = &self->l;
+
+	ASSERT_EQ(0, remap(l, l->m.fd, 4 * l->m.page));
+	ASSERT_EQ(0, lab_register(l->uffd, page_at(l, 0), l->m.page,
+				  LAB_MISSING, NULL));
+	ORDER(GUEST_READ, 0, 3, 5, 4);
+	EXPECT_STOPS(4);
+	EXPECT_DONE(l->uffd, COPY, page_at(l, 0), src_at(l, 4), l->m.page);
+	EXPECT_EQ(0, guest_run(0));
+	EXPECT_EQ(0, order_of(0)->first[0]);
+	EXPECT_ORDER_READ(l, 3, 4);
+}
+
+/* A mapping of another process counts as well. */
+TEST_F(bound, hole_of_another_process)
+{
+	struct lab *l = &self->l;
+	int ready[2], go[2], uffd, status;
+	pid_t child;
+	char c = 0;
+	void *p;
+
+	ASSERT_EQ(0, pipe(ready));
+	ASSERT_EQ(0, pipe(go));
+	child = fork();
+	ASSERT_LE(0, child);
+	if (!child) {
+		p = mmap(NULL, l->m.len, PROT_READ, MAP_SHARED, l->m.fd, 0);
+		uffd = lab_uffd_open(0);
+		if (p == MAP_FAILED || uffd < 0 ||
+		    lab_register(uffd, p, l->m.len, LAB_MISSING, NULL))
+			_exit(1);
+		if (write(ready[1], &c, 1) != 1 || read(go[0], &c, 1) != 1)
+			_exit(2);
+		_exit(lab_copy(uffd, p, l->src, l->m.page, 0, NULL) ? 3 : 0);
+	}
+	ASSERT_EQ(1, read(ready[0], &c, 1));
+	ORDER(GUEST_READ, 0, 1);
+	EXPECT_STOPS(0);
+	ASSERT_EQ(1, write(go[1], &c, 1));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	ASSERT_EQ(0, status);
+	/* The other page is not waited for any more. */
+	EXPECT_EQ(0, guest_run(0));
+	EXPECT_ORDER_READ(l, 0, 0);
+	EXPECT_EQ(0, order_of(0)->first[1]);
+}
+
+static int pre_fault(__u64 page, __u64 nr, __u64 *left)
+{
+	struct kvm_pre_fault_memory range = {
+		.gpa = GMEM_GPA + page * LAB_PAGE,
+		.size = nr * LAB_PAGE,
+	};
+	int ret;
+
+	ret = __vcpu_ioctl(vcpus[0], KVM_PRE_FAULT_MEMORY, &range);
+	*left = range.size / LAB_PAGE;
+	return ret ? -errno : 0;
+}
+
+TEST_F(bound, hole_pre_fault)
+{
+	struct lab *l = &self->l;
+	__u64 left;
+
+	TEST_REQUIRE(kvm_check_cap(KVM_CAP_PRE_FAULT_MEMORY));
+	write_file(l, 0, 2);
+	EXPECT_ARMED(l, LAB_MISSING);
+	/* As far as it comes, then the errno */
+	EXPECT_EQ(0, pre_fault(0, 4, &left));
+	EXPECT_EQ(2, left);
+	EXPECT_EQ(-EFAULT, pre_fault(2, 2, &left));
+	EXPECT_EQ(2, left);
+	EXPECT_DONE(l->uffd, COPY, page_at(l, 2), src_at(l, 2), l->m.page);
+	EXPECT_EQ(0, pre_fault(2, 2, &left));
+	EXPECT_EQ(1, left);
+	ASSERT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
+	EXPECT_EQ(0, pre_fault(3, 1, &left));
+	EXPECT_EQ(0, left);
+	ORDER(GUEST_READ, 2, 3);
+	EXPECT_EQ(0, guest_run(0));
+	EXPECT_ORDER_READ(l, 0, 2);
+	EXPECT_EQ(0, order_of(0)->first[1]);
 }
 
 TEST_F(bound, access_by_kvm)
@@ -832,8 +1066,8 @@ TEST_F(bound, access_by_kvm)
 	struct lab *l = &self->l;
 	struct toucher w;
 
-	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
 	EXPECT_WRITES(l, 3, 9);
+	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
 	ASSERT_EQ(0, outs_start(&w, 3));
 	EXPECT_MSG(l, 3, FAULT_MINOR);
 	EXPECT_BLOCKED(&w.t);
@@ -911,29 +1145,73 @@ TEST_F(bound, memory_failure)
 	EXPECT_READS(l, 3, 0);
 }
 
-/* Only what is shared can be bound where there is no private memory. */
-TEST_F(bound, not_of_private)
+/*
+ * Any file can be bound where there is no private memory. If it can be mapped,
+ * the guest's memory is in it, whatever the userspace address maps.
+ */
+TEST_F(bound, any_file)
 {
+	static const __u64 all[] = {
+		0, GUEST_MEMFD_FLAG_MMAP, GUEST_MEMFD_FLAG_INIT_SHARED,
+		GMEM_FLAGS,
+	};
 	struct lab *l = &self->l;
 	int fd;
 
-	ASSERT_EQ(0, guest_plug(l->m.area, 0, 0, -1));
-	for (gmem_flags = 0; gmem_flags <= GUEST_MEMFD_FLAG_MMAP;
-	     gmem_flags++) {
+	for (int i = 0; i < (int)ARRAY_SIZE(all); i++) {
+		bool in_file = all[i] & GUEST_MEMFD_FLAG_MMAP;
+
+		ASSERT_EQ(0, guest_plug(l->m.area, 0, 0, -1));
+		gmem_flags = all[i];
 		fd = gmem_file(l->m.len);
 		ASSERT_LE(0, fd);
-		EXPECT_EQ(-EINVAL, guest_plug(l->m.area, l->m.len,
-					      KVM_MEM_GUEST_MEMFD, fd));
+		ASSERT_EQ(0, guest_plug(l->m.area, l->m.len,
+					KVM_MEM_GUEST_MEMFD, fd));
+		memset(alias_at(l, 1), 5, l->m.page);
+		EXPECT_READS(l, 1, in_file ? 0 : 5);
+		EXPECT_WRITES(l, 1, 9);
+		EXPECT_READS(l, 1, 9);
+		EXPECT_EQ(in_file ? 5 : 9, alias_at(l, 1)[0]);
+		ASSERT_EQ(0, make_hole(fd, 1, 1));
+		EXPECT_READS(l, 1, in_file ? 0 : 9);
 		close(fd);
 	}
-	/* Shared, but not to be mapped: that the guest can have. */
-	gmem_flags = GUEST_MEMFD_FLAG_INIT_SHARED;
-	fd = gmem_file(l->m.len);
-	ASSERT_LE(0, fd);
-	ASSERT_EQ(0, guest_plug(l->m.area, l->m.len, KVM_MEM_GUEST_MEMFD, fd));
-	ASSERT_EQ(1, pwrite(fd, "x", 1, 0));
-	EXPECT_READS(l, 0, 'x');
-	close(fd);
+}
+
+/* A descriptor that cannot be bound */
+TEST_F(bound, bad_descriptor)
+{
+	struct lab *l = &self->l;
+	int null = open("/dev/null", O_RDWR), closed = dup(null);
+	struct kvm_vm *other = vm_create_barebones();
+	int bad[] = {
+		-1, closed, null, vm->fd, vm->kvm_fd, l->uffd,
+		__vm_create_guest_memfd(other, l->m.len, GMEM_FLAGS),
+	};
+
+	ASSERT_LE(0, closed);
+	close(closed);
+	EXPECT_EQ(1, __vm_ioctl(vm, KVM_CHECK_EXTENSION,
+				(void *)KVM_CAP_GUEST_MEMFD));
+	/* The range is bound; the errno is about the region first. */
+	EXPECT_EQ(-EEXIST, __vm_set_user_memory_region2(vm, GMEM_SLOT + 1,
+			KVM_MEM_GUEST_MEMFD, 2 * GMEM_GPA, l->m.len,
+			l->m.area, l->m.fd, 0) ? -errno : 0);
+	ASSERT_EQ(0, guest_plug(l->m.area, 0, 0, -1));
+	for (int i = 0; i < (int)ARRAY_SIZE(bad); i++)
+		EXPECT_EQ(-EINVAL, guest_plug(l->m.area, l->m.len,
+					      KVM_MEM_GUEST_MEMFD, bad[i]));
+	/* Nor more than the file has */
+	EXPECT_EQ(-EINVAL, guest_plug(l->m.area, l->m.len + LAB_PAGE,
+				      KVM_MEM_GUEST_MEMFD, l->m.fd));
+	EXPECT_EQ(-EINVAL, guest_plug(l->m.area, l->m.len,
+				      KVM_MEM_GUEST_MEMFD |
+				      KVM_MEM_LOG_DIRTY_PAGES, l->m.fd));
+	EXPECT_EQ(-EINVAL, guest_plug(l->m.area, l->m.len,
+				      KVM_MEM_GUEST_MEMFD | KVM_MEM_READONLY,
+				      l->m.fd));
+	EXPECT_EQ(0, guest_plug(l->m.area, l->m.len, KVM_MEM_GUEST_MEMFD,
+				l->m.fd));
 }
 
 /* What holds without anybody who touches */
@@ -1260,43 +1538,93 @@ TEST(flags)
 	}
 }
 
-TEST(mapping)
+#define EXPECT_ERRNO(want, call) do {					\
+	errno = 0;							\
+	EXPECT_EQ(-1, call);						\
+	EXPECT_EQ(want, errno);						\
+} while (0)
+
+/* One of the eight sets of flags */
+static __u64 flags_of(int i)
 {
+	return (i & 1 ? GUEST_MEMFD_FLAG_MMAP : 0) |
+	       (i & 2 ? GUEST_MEMFD_FLAG_INIT_SHARED : 0) |
+	       (i & 4 ? GUEST_MEMFD_FLAG_PWRITE : 0);
+}
+
+/* As in mainline, but for PWRITE */
+TEST(errnos)
+{
+	char *none = mmap(NULL, LAB_PAGE, PROT_NONE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char byte = 'x';
 	int fd;
 
 	vm = vm_create_barebones();
-	fd = create(0);
-	ASSERT_LE(0, fd);
-	EXPECT_EQ(-ENODEV, map_of(fd, MAP_SHARED));
-	EXPECT_EQ(-ENODEV, map_of(fd, MAP_PRIVATE));
-	EXPECT_EQ(-1, pwrite(fd, "x", 1, 0));
-	close(fd);
+	for (int i = 0; i < 8; i++) {
+		bool map = flags_of(i) & GUEST_MEMFD_FLAG_MMAP;
 
-	fd = create(GUEST_MEMFD_FLAG_INIT_SHARED);
-	ASSERT_LE(0, fd);
-	EXPECT_EQ(-ENODEV, map_of(fd, MAP_SHARED));
-	close(fd);
+		fd = create(flags_of(i));
+		ASSERT_LE(0, fd);
+		EXPECT_EQ(map ? 0 : -ENODEV, map_of(fd, MAP_SHARED));
+		EXPECT_EQ(map ? 0 : -ENODEV, map_of(fd, MAP_SHARED_VALIDATE));
+		EXPECT_EQ(map ? -EINVAL : -ENODEV, map_of(fd, MAP_PRIVATE));
+		EXPECT_ERRNO(EINVAL, read(fd, &byte, 1));
+		EXPECT_ERRNO(ESPIPE, pread(fd, &byte, 1, 0));
+		EXPECT_ERRNO(ESPIPE, lseek(fd, 0, SEEK_SET));
+		if (i >= 6) {
+			EXPECT_EQ(1, write(fd, &byte, 1));
+			EXPECT_EQ(1, pwrite(fd, &byte, 1, 0));
+		} else {
+			/* No errno of the memory: they are not there. */
+			EXPECT_ERRNO(EINVAL, write(fd, &byte, 1));
+			EXPECT_ERRNO(EINVAL, write(fd, &byte, 0));
+			EXPECT_ERRNO(EINVAL, write(fd, none, 1));
+			EXPECT_ERRNO(ESPIPE, pwrite(fd, &byte, 1, 0));
+			EXPECT_ERRNO(ESPIPE, pwrite(fd, &byte, 1, LAB_PAGE * 2));
+		}
+		close(fd);
+	}
+}
 
-	fd = create(GUEST_MEMFD_FLAG_MMAP);
-	ASSERT_LE(0, fd);
-	EXPECT_EQ(0, map_of(fd, MAP_SHARED));
-	EXPECT_EQ(-EINVAL, map_of(fd, MAP_PRIVATE));
-	EXPECT_EQ(-1, pwrite(fd, "x", 1, 0));
-	close(fd);
+/* A mapping is data, whatever asks for it. */
+TEST(not_executable)
+{
+	const size_t len = 2 * LAB_PAGE;
+	int fd;
+	void *p;
+
+	vm = vm_create_barebones();
+	for (int i = 0; i < 8; i++) {
+		fd = create(flags_of(i));
+		ASSERT_LE(0, fd);
+		for (int type = MAP_SHARED; type <= MAP_PRIVATE; type++) {
+			p = mmap(NULL, len, PROT_READ | PROT_EXEC, type, fd, 0);
+			EXPECT_EQ(MAP_FAILED, p);
+			EXPECT_EQ(EPERM, errno);
+		}
+		close(fd);
+	}
 
 	fd = create(GMEM_FLAGS);
-	ASSERT_LE(0, fd);
-	EXPECT_EQ(0, map_of(fd, MAP_SHARED));
-	EXPECT_EQ(0, map_of(fd, MAP_SHARED_VALIDATE));
-	EXPECT_EQ(-EINVAL, map_of(fd, MAP_PRIVATE));
-	EXPECT_EQ(1, pwrite(fd, "x", 1, 0));
+	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, p);
+	EXPECT_ERRNO(EACCES, mprotect(p, len, PROT_READ | PROT_EXEC));
+	EXPECT_EQ(0, mprotect(p, len, PROT_READ));
+	munmap(p, len);
+
+	/* READ_IMPLIES_EXEC does not ask for what cannot be had. */
+	ASSERT_LE(0, personality(READ_IMPLIES_EXEC));
+	p = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
+	EXPECT_NE(MAP_FAILED, p);
+	ASSERT_LE(0, personality(PER_LINUX));
 	close(fd);
 }
 
 /*
- * A slot that is bound to the file and has a mapping of it, too: that is for
- * VMs with private memory, whose files are not shared. The guest has its page,
- * and by way of the mapping nobody gets it, nor anything else.
+ * A slot that is bound to the file and has a mapping of it, in a VM that can have
+ * private memory, whose files are not shared. The guest has its pages, and
+ * accesses through the mapping find none.
  */
 TEST(bound_and_mapped)
 {
@@ -1317,14 +1645,15 @@ TEST(bound_and_mapped)
 				l.m.fd));
 	vm_mem_set_private(vm, GMEM_GPA, 4 * l.m.page);
 
-	/* Private pages come from the file. */
+	/* Private pages are in the file. */
 	by_guest = true;
 	EXPECT_WRITES(&l, 0, 9);
 	EXPECT_READS(&l, 0, 9);
 	EXPECT_READS(&l, 1, 0);
-	/* Shared ones would come from the mapping. */
-	EXPECT_EQ(EFAULT, touch(&l, 4, false, &v, &code));
-	EXPECT_EQ(EFAULT, touch(&l, 4, true, &v, &code));
+	/* So are shared ones, since the file can be mapped. */
+	EXPECT_READS(&l, 4, 0);
+	EXPECT_WRITES(&l, 4, 5);
+	EXPECT_READS(&l, 4, 5);
 	by_guest = false;
 	for (int i = 0; i < 5; i++) {
 		EXPECT_EQ(SIGBUS, touch(&l, i, i % 2, &v, &code));
@@ -1338,7 +1667,9 @@ TEST(bound_and_mapped)
 	EXPECT_READS(&l, 0, 0);
 	EXPECT_WRITES(&l, 1, 7);
 	vm_mem_set_shared(vm, GMEM_GPA, 4 * l.m.page);
-	EXPECT_EQ(EFAULT, touch(&l, 1, false, &v, &code));
+	EXPECT_READS(&l, 1, 7);
+	ASSERT_EQ(0, make_hole(l.m.fd, 4, 1));
+	EXPECT_READS(&l, 4, 0);
 	vm_mem_set_private(vm, GMEM_GPA, 4 * l.m.page);
 	EXPECT_READS(&l, 1, 7);
 
@@ -1351,6 +1682,151 @@ TEST(bound_and_mapped)
 	/* The mapping keeps the file, which keeps what is left of the VM. */
 	EXPECT_EQ(SIGBUS, lab_access(page_at(&l, 1), false, &v, &code));
 	lab_teardown(&l);
+}
+
+/*
+ * Memory policy, on a machine with two nodes: the file allocates as mbind() said
+ * of the mapping, whatever the allocation is for and wherever the task runs.
+ */
+
+FIXTURE(policy)
+{
+	struct lab l;
+};
+
+FIXTURE_VARIANT(policy)
+{
+	bool bound;
+};
+
+FIXTURE_VARIANT_ADD(policy, mapping) {
+	.bound = false,
+};
+
+FIXTURE_VARIANT_ADD(policy, bound) {
+	.bound = true,
+};
+
+FIXTURE_SETUP(policy)
+{
+	struct lab *l = &self->l;
+
+	if (access("/sys/devices/system/node/node1", F_OK))
+		SKIP(return, "needs two nodes");
+	by_guest = true;
+	ASSERT_EQ(0, gmem_begin(l));
+	if (variant->bound) {
+		ASSERT_EQ(0, guest_plug(l->m.area, 0, 0, -1));
+		ASSERT_EQ(0, guest_plug(l->m.area, l->m.len,
+					KVM_MEM_GUEST_MEMFD, l->m.fd));
+	}
+}
+
+FIXTURE_TEARDOWN(policy)
+{
+	lab_teardown(&self->l);
+}
+
+static int bind_to(const struct lab *l, unsigned int first, unsigned int nr,
+		   int mode, unsigned long nodes, int flags)
+{
+	return syscall(__NR_mbind, page_at(l, first), nr * l->m.page, mode,
+		       nodes ? &nodes : NULL, nodes ? 8 * sizeof(nodes) : 0,
+		       flags) ? -errno : 0;
+}
+
+/* The node of a page, by way of the mapping that no policy was set on */
+static int node_of(const struct lab *l, unsigned int i)
+{
+	void *page = alias_at(l, i);
+	int status = -EINVAL;
+
+	/* It must be mapped to be looked up; it is present. */
+	(void)*(volatile char *)page;
+	if (syscall(__NR_move_pages, 0, 1UL, &page, NULL, &status, 0))
+		return -errno;
+	return status;
+}
+
+TEST_F(policy, all_ways_to_allocate)
+{
+	struct lab *l = &self->l;
+
+	for (int node = 0; node < 2; node++) {
+		ASSERT_EQ(0, make_hole(l->m.fd, 0, PAGES));
+		ASSERT_EQ(0, bind_to(l, 0, PAGES, MPOL_BIND, 1UL << node, 0));
+		by_guest = true;
+		EXPECT_WRITES(l, 0, 1);
+		by_guest = false;
+		EXPECT_WRITES(l, 1, 1);
+		EXPECT_EQ(1, pwrite(l->m.fd, "x", 1, 2 * l->m.page));
+		ASSERT_EQ(0, allocate(l->m.fd, 3, 1));
+		alias_at(l, 4)[0] = 1;
+		EXPECT_ARMED(l, LAB_MISSING);
+		EXPECT_DONE(l->uffd, COPY, page_at(l, 5), src_at(l, 5),
+			    l->m.page);
+		EXPECT_DONE(l->uffd, ZEROPAGE, page_at(l, 6), NULL, l->m.page);
+		ASSERT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
+		/* A fault that the kernel resolves in place of a handler */
+		EXPECT_ARMED(l, LAB_MINOR);
+		EXPECT_READS(l, 7, 0);
+		ASSERT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
+		for (int i = 0; i < PAGES; i++)
+			EXPECT_EQ(node, node_of(l, i));
+	}
+}
+
+/* Interleaving goes by the offset in the file, not by who comes first. */
+TEST_F(policy, interleave)
+{
+	struct lab *l = &self->l;
+	int first;
+
+	ASSERT_EQ(0, bind_to(l, 0, PAGES, MPOL_INTERLEAVE, 3, 0));
+	by_guest = true;
+	for (int i = PAGES - 2; i >= 0; i -= 2)
+		EXPECT_WRITES(l, i, 1);
+	EXPECT_ARMED(l, LAB_MISSING);
+	for (int i = 1; i < PAGES; i += 4)
+		EXPECT_DONE(l->uffd, COPY, page_at(l, i), src_at(l, i),
+			    l->m.page);
+	ASSERT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
+	first = node_of(l, 0);
+	for (int i = 1; i < PAGES; i++)
+		EXPECT_EQ(first ^ (i & 1), node_of(l, i));
+}
+
+/* The policy is of a range of the file, and stays with it. */
+TEST_F(policy, of_the_file)
+{
+	struct lab *l = &self->l;
+	unsigned long nodes = 0;
+	int mode = -1;
+
+	ASSERT_EQ(0, bind_to(l, 0, 4, MPOL_BIND, 1, 0));
+	ASSERT_EQ(0, bind_to(l, 4, 4, MPOL_BIND, 2, 0));
+	ASSERT_EQ(0, munmap(page_at(l, 0), l->m.len));
+	for (int i = 0; i < PAGES; i++)
+		alias_at(l, i)[0] = 1;
+	for (int i = 0; i < PAGES; i++)
+		EXPECT_EQ(i / 4, node_of(l, i));
+	ASSERT_EQ(0, syscall(__NR_get_mempolicy, &mode, &nodes,
+			     8 * sizeof(nodes), alias_at(l, 4), MPOL_F_ADDR));
+	EXPECT_EQ(MPOL_BIND, mode);
+	EXPECT_EQ(2, nodes);
+	/* Pages that are there do not move, and cannot be made to. */
+	ASSERT_EQ(0, remap(l, l->m.fd, 0));
+	by_guest = false;
+	for (int i = 0; i < PAGES; i++)
+		EXPECT_READS(l, i, 1);
+	EXPECT_EQ(0, bind_to(l, 0, PAGES, MPOL_BIND, 2, 0));
+	EXPECT_EQ(-EIO, bind_to(l, 0, PAGES, MPOL_BIND, 2,
+				MPOL_MF_STRICT | MPOL_MF_MOVE));
+	EXPECT_EQ(0, node_of(l, 0));
+	EXPECT_EQ(0, bind_to(l, 0, PAGES, MPOL_DEFAULT, 0, 0));
+	ASSERT_EQ(0, syscall(__NR_get_mempolicy, &mode, NULL, 0UL,
+			     alias_at(l, 4), MPOL_F_ADDR));
+	EXPECT_EQ(MPOL_DEFAULT, mode);
 }
 
 /* The mapping outlives the VM, its fd, and the last fd of the file. */

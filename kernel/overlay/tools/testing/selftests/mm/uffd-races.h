@@ -53,6 +53,7 @@
 	X(MET, "populated during the touch")			\
 	X(KERNEL_MADE, "made by the kernel")			\
 	X(REPEATED, "reported again")				\
+	X(STOPPED, "exits of a guest at holes")			\
 	X(FILLED, "pages filled")				\
 	X(EEXIST, "EEXIST")					\
 	X(EFAULT, "EFAULT")					\
