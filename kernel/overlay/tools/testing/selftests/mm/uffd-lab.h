@@ -73,8 +73,8 @@
 
 /* Later in the series than some programs that use it */
 #ifndef UFFD_FEATURE_MAP_HUGE
-#define UFFD_FEATURE_MAP_HUGE	(1 << 28)
-#define UFFDIO_CONTINUE_MODE_MAP_HUGE	(1ULL << 16)
+#define UFFD_FEATURE_MAP_HUGE		_BITUL(28)
+#define UFFDIO_CONTINUE_MODE_MAP_HUGE	_BITULL(16)
 #endif
 
 #define LAB_MISSING		UFFDIO_REGISTER_MODE_MISSING
