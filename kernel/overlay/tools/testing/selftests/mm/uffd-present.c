@@ -6,6 +6,7 @@
  */
 #include "uffd-calls.h"
 #include <linux/mempolicy.h>
+#include <sys/random.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -190,6 +191,88 @@ TEST_F_TIMEOUT(source, nothing_behind_it, 20)
 	EXPECT_EQ(-ETIMEDOUT, lab_read_msg(self->uffd, &msg, 0));
 	EXPECT_EQ(7, self->area[0]);
 	EXPECT_TRUE(lab_all(self->area + LAB_PAGE, HUGE - LAB_PAGE, 0));
+}
+
+/*
+ * Secrets
+ */
+
+#define SCAN	(2UL << 20)	/* bytes of physical memory read at once */
+#define WORDS	8		/* at the start of a page, enough to know it by */
+
+static bool has_pattern(const __u64 *page, __u64 seed)
+{
+	unsigned int i;
+
+	for (i = 0; i < WORDS; i++)
+		if (page[i] != lab_word(seed, i))
+			return false;
+	return true;
+}
+
+/* How many pages of the kernel's direct map begin with the pattern of @seed. */
+static unsigned int scan(int mem, __u64 *buffer, __u64 seed)
+{
+	const off_t end = (off_t)sysconf(_SC_PHYS_PAGES) * LAB_PAGE + (1UL << 30);
+	unsigned int found = 0;
+	off_t at;
+	size_t i;
+
+	for (at = 0; at < end; at += SCAN) {
+		bool whole = pread(mem, buffer, SCAN, at) == (ssize_t)SCAN;
+
+		for (i = 0; i < SCAN; i += LAB_PAGE) {
+			__u64 *page = buffer + i / sizeof(*buffer);
+
+			/* Some pages are not in the direct map, or no memory. */
+			if (!whole && pread(mem, page, LAB_PAGE, at + i) !=
+				      (ssize_t)LAB_PAGE)
+				continue;
+			found += has_pattern(page, seed);
+			memset(page, 0, WORDS * sizeof(*page));
+		}
+	}
+	return found;
+}
+
+LAB_FIXTURE(secret);
+LAB_VARIANT(secret, secretmem);
+
+/* What COPY read on the way into secret memory is not left behind. */
+TEST_F_TIMEOUT(secret, leaves_no_copy, 120)
+{
+	struct lab *l = &self->l;
+	int mem = open("/dev/mem", O_RDONLY);
+	__u64 *buffer, *source, seed, i;
+	int file;
+
+	if (mem < 0)
+		SKIP(return, "needs /dev/mem");
+	ASSERT_EQ((ssize_t)sizeof(seed), getrandom(&seed, sizeof(seed), 0));
+	buffer = mmap(NULL, SCAN, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, buffer);
+	file = lab_file_memfd(LAB_PAGE);
+	ASSERT_LE(0, file);
+	source = mmap(NULL, LAB_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	ASSERT_NE(MAP_FAILED, source);
+	for (i = 0; i < LAB_PAGE / sizeof(*source); i++)
+		source[i] = lab_word(seed, i);
+	/* Not mapped now: COPY has to read it without locks. */
+	ASSERT_EQ(0, madvise(source, LAB_PAGE, MADV_DONTNEED));
+
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
+				  NULL));
+	ASSERT_EQ(0, lab_copy(l->uffd, page_at(l, 1), source, LAB_PAGE, 0, NULL));
+	EXPECT_TRUE(has_pattern((__u64 *)page_at(l, 1), seed));
+	/* The source itself is found, which shows that the scan works. */
+	EXPECT_LE(1U, scan(mem, buffer, seed));
+	memset(source, 0, LAB_PAGE);
+	EXPECT_EQ(0U, scan(mem, buffer, seed));
+	close(mem);
+	close(file);
+	munmap(source, LAB_PAGE);
+	munmap(buffer, SCAN);
 }
 
 /*
