@@ -878,8 +878,8 @@ static int uffd_fill_whole_new(struct uffd_fill *fill, pmd_t *pmd)
 free:
 	if (table)
 		pte_free(mm, table);
-	/* Some page is present: go on page by page. */
-	return err == -EEXIST ? 0 : err;
+	/* Some page is present, or was declared bad: go on page by page. */
+	return err == -EEXIST || err == -EUFFD_BAD_PAGE ? 0 : err;
 }
 
 /*
