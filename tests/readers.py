@@ -148,27 +148,12 @@ UNREGISTER_RACE = re.compile(
 UNREGISTER_FIX = "0005-mm-userfaultfd-disarm-before-waking-in-UNREGISTER.patch"
 
 
-# What vmm says of a guest whose kernel crashed. Seen in 1 of some 40 restores: it
-# took an interrupt twice, as --kvm in lab/boot tells.
-GUEST_RESET = re.compile(r"(?m)^# .*the guest reset its machine$")
-
-
-def _guests_reset(text):
-    """Is that what each failure is about, and is there any?"""
-    parts = re.split(r"(?m)^((?:not )?ok \d+ .*)$", text)
-    failed = [said for said, result in zip(parts[::2], parts[1::2])
-              if result.startswith("not ok")]
-    return bool(failed) and all(map(GUEST_RESET.search, failed))
-
-
 def known_fault(kernel, reader, text, status):
     """Why a suite may run again: whose fault it met, or None.
 
-    Only if nothing else was wrong: a fault of the unmodified kernel, which keeps
-    its faults, and one of the emulated processor, in guests on that.
+    Only if nothing else was wrong, and only on the unmodified kernel, which keeps
+    its faults.
     """
-    if reader == "ktap" and status in (None, "exit 1") and _guests_reset(text):
-        return "of the emulated processor, which kills a guest now and then"
     if kernel != "stock" or reader != "unit-tests" or status != "exit 1":
         return None
     match = UNREGISTER_RACE.search(text)
@@ -176,17 +161,6 @@ def known_fault(kernel, reader, text, status):
                               unit_tests(text[:match.start() + 1])[0]):
         return None
     return f"of the unmodified kernel that {UNREGISTER_FIX} fixes"
-
-
-def known_hang(machine, why, text):
-    """Whether a machine that runs guests hung as the emulated one does now and then.
-
-    machine are the options that it was booted with, why what lab/boot said.
-    Only if nothing else was wrong: neither a failed test nor a word of the kernel.
-    """
-    return "--kvm" in machine.split() and \
-        re.search(r"the machine hung: no word for \d+ s \(", why) and \
-        not re.search(r"(?m)^\s*not ok ", text)
 
 
 READERS = {"ktap": plain, "kunit": several, "unit-tests": unit_tests,
