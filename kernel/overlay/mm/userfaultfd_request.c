@@ -369,8 +369,9 @@ static int uffd_anon_create_many(struct uffd_request *req)
 		if (unlikely(err))
 			break;
 	}
+	/* The first of these may be charged: no __free_page(). */
 	while (unlikely(got > i))
-		__free_page(pages[--got]);
+		folio_put(page_folio(pages[--got]));
 	return i ? 0 : err;
 }
 
