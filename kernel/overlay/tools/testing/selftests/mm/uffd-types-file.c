@@ -353,6 +353,7 @@ TEST_F(memcg_huge, charged_once)
 FIXTURE(huge) {
 	struct lab l;
 	long holes;	/* what khugepaged would fill */
+	long pause;	/* ms between two of its scans */
 };
 
 #define KHUGEPAGED_HOLES	"/sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_none"
@@ -375,8 +376,20 @@ FIXTURE_VARIANT(huge) {
 FIXTURE_VARIANT_ADD(huge, shared) { .type = &lab_huge_shared };
 FIXTURE_VARIANT_ADD(huge, private) { .type = &lab_huge_private };
 
+/* While it collapses the pages of a file, it unmaps them. */
+static int khugepaged_pauses(long ms)
+{
+	char value[24];
+
+	snprintf(value, sizeof(value), "%ld", ms);
+	return lab_write("/sys/kernel/mm/transparent_hugepage/khugepaged",
+			 "scan_sleep_millisecs", value);
+}
+
 FIXTURE_SETUP(huge)
 {
+	self->pause = lab_number("/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs", "");
+	ASSERT_EQ(0, khugepaged_pauses(3600000));
 	self->holes = lab_number(KHUGEPAGED_HOLES, "");
 	ASSERT_TRUE(khugepaged_holes(0));
 	ASSERT_EQ(0, setup_huge(&self->l, variant->type));
@@ -386,6 +399,7 @@ FIXTURE_TEARDOWN(huge)
 {
 	lab_teardown(&self->l);
 	EXPECT_TRUE(khugepaged_holes(self->holes));
+	EXPECT_EQ(0, khugepaged_pauses(self->pause));
 }
 
 /* A page filled into a hole is a page. */
