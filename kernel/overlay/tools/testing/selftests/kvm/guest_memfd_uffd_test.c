@@ -1777,7 +1777,7 @@ TEST_F(policy, all_ways_to_allocate)
 	}
 }
 
-/* Interleaving goes by the offset in the file, not by who comes first. */
+/* Interleaving goes by the offset in the file, not by the order of the faults. */
 TEST_F(policy, interleave)
 {
 	struct lab *l = &self->l;
