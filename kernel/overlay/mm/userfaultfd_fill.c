@@ -552,8 +552,9 @@ static void uffd_fill_give_back(struct uffd_fill *fill,
 }
 
 /*
- * Does an entry that is in use decide at once? Where nothing is skipped, CONTINUE
- * asks for its page nevertheless: that it is missing is the error to report.
+ * Does an entry that is in use decide at once? A CONTINUE that does not skip
+ * asks for its page first: if that is missing, the error is -EFAULT rather than
+ * -EEXIST.
  */
 static __always_inline bool uffd_fill_looks_first(const struct uffd_fill *fill)
 {
@@ -642,6 +643,19 @@ static __always_inline bool uffd_fill_needs_look(const struct uffd_fill *fill)
 }
 
 /*
+ * How many pages to ask for after an answer to @nr: twice as many, unless it met
+ * an obstacle, such as the limit of a memory cgroup.
+ */
+static __always_inline
+unsigned long uffd_fill_next_run(const struct uffd_fill *fill,
+				 const struct uffd_resolve *resolve, long nr)
+{
+	if (unlikely(resolve->nr_pages < min(nr, PAGEVEC_SIZE)))
+		return resolve->nr_pages;
+	return min(2 * fill->run, UFFD_FILL_RUN);
+}
+
+/*
  * Fill up to @nr pages, all below @pmd, with folios.
  *
  * Return: above 0 after a step, which may have found that another look is needed;
@@ -660,7 +674,9 @@ static __always_inline int uffd_fill_folios(struct uffd_fill *fill, pmd_t *pmd,
 		if (unlikely(nr < 0))
 			return 0;
 		if (unlikely(!nr)) {
-			if (uffd_fill_looks_first(fill))
+			/* After progress neither error is reported. */
+			if (uffd_fill_looks_first(fill) ||
+			    fill->addr > fill->start)
 				return uffd_fill_skip_entries(fill, pmd) ?: 1;
 			nr = 1;
 		}
@@ -675,7 +691,8 @@ static __always_inline int uffd_fill_folios(struct uffd_fill *fill, pmd_t *pmd,
 	ret = uffd_map_folios(fill, pmd, &req.resolve);
 	if (unlikely(ret != (int)folio_batch_count(folios)))
 		return uffd_fill_cut_short(fill, folios, ret);
-	fill->run = min(2 * fill->run, UFFD_FILL_RUN);
+	if (fill->addr < fill->until)
+		fill->run = uffd_fill_next_run(fill, &req.resolve, nr);
 	return 1;
 }
 
