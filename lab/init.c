@@ -36,6 +36,7 @@
  *	lab.taint=MASK	taint flags that are no reason for mistrust
  *	lab.expect	jobs announce the warnings that they cause
  *	lab.out		send /out
+ *	lab.tty		ttyS3 is a terminal for the job
  *
  * A warning is announced by a line in /lab/expected, before it comes: a text
  * that its message holds. Then it is wrong if the kernel does not warn like
@@ -348,13 +349,15 @@ static void open_channels(void)
 		dup2(console, STDERR_FILENO);
 	}
 	setlinebuf(stdout);
+	if (slurp("/proc/cmdline", cmdline, sizeof(cmdline)) < 0)
+		fatal("cannot read /proc/cmdline");
 	report_fd = open_line("/dev/ttyS2", 6);
 	output_fd = open_line("/dev/ttyS1", 3);
+	if (parameter("lab.tty"))
+		set_interrupt("/dev/ttyS3", 7);
 	kmsg_fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (kmsg_fd < 0)
 		fatal("cannot open /dev/kmsg");
-	if (slurp("/proc/cmdline", cmdline, sizeof(cmdline)) < 0)
-		fatal("cannot read /proc/cmdline");
 }
 
 static void load_modules(void)
