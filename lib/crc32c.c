@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * CRC-32C, eight bytes at a time: with the processor's instruction where there
- * is one, or else with a table, where table[k][b] is the effect of byte b that is
- * followed by k more bytes. Little endian, as all that runs here is.
+ * CRC-32C, eight bytes at a time, with the processor's instruction if
+ * available, otherwise with a table: table[k][b] is the effect of byte b
+ * followed by k more bytes. Assumes a little-endian processor.
  */
 #include <string.h>
 
@@ -27,7 +27,7 @@ static void make_table(void)
 				      table[0][table[k - 1][b] & 0xff];
 }
 
-/* Before main(), so that no call has to look whether it is there. */
+/* Runs before main(), so that crc32c() need not check for the table. */
 static void __attribute__((constructor)) set_up(void)
 {
 	make_table();

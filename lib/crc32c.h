@@ -11,8 +11,10 @@
  * @data: its first byte
  * @len: in bytes
  *
- * Finds every change of up to 32 bits in a row. It guards against accidents,
- * not against a forger.
+ * Detects every error burst of up to 32 bits. It protects against accidental
+ * corruption, not against deliberate changes.
+ *
+ * Return: the checksum.
  */
 uint32_t crc32c(const void *data, size_t len);
 

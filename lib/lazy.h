@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Restoring a guest on demand: one process runs the guest, another one fills
- * its memory from a snapshot as the guest touches it.
+ * On-demand restore of a guest: one process runs the guest, another process
+ * fills its memory from a snapshot as the guest touches it.
  *
  *	hypervisor				handler
  *	mmap, userfaultfd, REGISTER
@@ -18,38 +18,41 @@
  *			<-- CLOSED, or FAILED ---------------
  *	close						return
  *
- * ALIVE and DONE may come in either order, or cross. Neither end closes before it
- * has read all that the other one sent, so that no message is lost.
+ * ALIVE and DONE may arrive in either order, or cross. Neither end closes the
+ * socket before it has read everything that its peer sent, so that no message
+ * is lost.
  *
  * The socket is of type SOCK_SEQPACKET. Both ends run the same version of this
- * library on the same machine.
+ * library on the same host.
  *
- * What the hypervisor has to do:
+ * Duties of the hypervisor:
  *
- * - Create the userfaultfd O_NONBLOCK and O_CLOEXEC, and keep it open itself
- *   until DONE. If the last one who holds it dies, the kernel lets all waiters
- *   go on with pages of zeroes; as long as the hypervisor holds it they wait.
+ * - Create the userfaultfd with O_NONBLOCK and O_CLOEXEC, and keep its own
+ *   descriptor open until DONE. When the last descriptor is closed, the kernel
+ *   resolves all waiting faults with zero-filled pages; as long as the
+ *   hypervisor keeps its descriptor open, the faults wait.
  * - Register regions that are filled with COPY for MISSING, all others for
  *   MISSING and MINOR.
- * - Watch the socket while the guest runs. Its end before DONE, or FAILED, means
- *   that no further fault will be served: the guest must be stopped.
- * - Call lazy_finish() before it closes the socket, if it wants the statistics.
- *   It may close the socket without, at any time.
+ * - Watch the socket while the guest runs. End of file before DONE, or FAILED,
+ *   means that no further fault will be served: the guest must be stopped.
+ * - Call lazy_finish() before closing the socket if the statistics are needed.
+ *   Otherwise the socket may be closed at any time.
  *
- * What the handler promises:
+ * Guarantees of the handler:
  *
- * - Faults come first. Between them the rest is filled in ranges, in the order
- *   of a working set if it has one.
- * - No fault is lost. One that cannot be served yet (-EAGAIN while the
- *   hypervisor's mappings change, memory that is short) waits in a queue and is
- *   tried again; if it is older than a deadline, that is a failure.
- * - A page that is there already (-EEXIST) still has its waiters woken.
- * - Memory is never written twice: what the guest may have changed stays.
- * - No byte is given to the guest whose checksum was not right.
- * - REMOVE: what was given up is filled with zeroes from then on; UNMAP: it is
- *   left alone; FORK: the child's faults are served as well. All of this also
- *   after DONE, until the hypervisor finishes or closes the socket. Such events
- *   come only if the hypervisor asked for them in UFFDIO_API. REMAP is a failure.
+ * - Faults have priority. Between faults the other pages are filled in ranges,
+ *   in the order of a working set if there is one.
+ * - No fault is lost. A fault that cannot be served yet (-EAGAIN while the
+ *   hypervisor's mappings change, memory shortage) waits in a queue and is
+ *   retried; a fault that is older than the deadline is a failure.
+ * - If a page is already present (-EEXIST), its waiters are still woken.
+ * - Memory is never written twice: changes made by the guest are kept.
+ * - Every byte given to the guest has passed its checksum.
+ * - REMOVE: discarded pages are filled with zeroes from then on; UNMAP: the
+ *   range is left alone; FORK: the child's faults are served as well. This also
+ *   holds after DONE, until the hypervisor finishes or closes the socket. These
+ *   events arrive only if the hypervisor enabled them with UFFDIO_API. REMAP is
+ *   a failure.
  */
 #ifndef LAZY_LAZY_H
 #define LAZY_LAZY_H
@@ -66,9 +69,9 @@
 
 /**
  * enum lazy_populate - how the pages of a region are filled
- * @LAZY_COPY: with UFFDIO_COPY; memory of any kind
+ * @LAZY_COPY: with UFFDIO_COPY; any memory type
  * @LAZY_PWRITE: with pwrite() to the memory's file, then UFFDIO_CONTINUE: shmem,
- *	guest_memfd that was created with GUEST_MEMFD_FLAG_PWRITE
+ *	guest_memfd created with GUEST_MEMFD_FLAG_PWRITE
  * @LAZY_ALIAS: through a mapping of the memory's file in the handler, then
  *	UFFDIO_CONTINUE: shmem, hugetlb
  */
@@ -76,16 +79,16 @@ enum lazy_populate { LAZY_COPY, LAZY_PWRITE, LAZY_ALIAS };
 
 /**
  * struct lazy_region - a mapping of guest memory in the hypervisor
- * @address: where it is mapped there
- * @len: bytes, a multiple of @granule
+ * @address: start of the mapping in the hypervisor
+ * @len: length in bytes, a multiple of @granule
  * @offset: of its first byte in the snapshot's memory, see snapshot.h
  * @fd_offset: of its first byte in the memory's file; unused for LAZY_COPY
- * @granule: page size of the mapping, which is what one fault fills: a power of
- *	two, SNAP_CHUNK at least
+ * @granule: page size of the mapping, and the number of bytes that one fault
+ *	fills: a power of two, at least SNAP_CHUNK
  * @populate: enum lazy_populate
- * @zeropage: not 0: pages of zeroes may be filled with UFFDIO_ZEROPAGE, which
- *	needs no memory where the kernel has one page of zeroes for all: what
- *	UFFDIO_REGISTER answered says whether the region knows it
+ * @zeropage: not 0: zero pages may be filled with UFFDIO_ZEROPAGE, which needs
+ *	no memory where the kernel maps its shared zero page. Set it if
+ *	UFFDIO_REGISTER reported the ioctl for this region.
  */
 struct lazy_region {
 	uint64_t address;
@@ -99,22 +102,23 @@ struct lazy_region {
 };
 
 /**
- * struct lazy_stats - how far it is; pages are granules of their region
- * @pages: of all regions
- * @demand: filled because of a fault
- * @background: filled before anybody asked
- * @found: were there already when they were to be filled
- * @faults: messages of the userfaultfd that were served
- * @parked: times that a fault had to wait for another try
- * @removed: pages that were given up (REMOVE) or went away (UNMAP)
- * @nanoseconds: since the handler had the userfaultfd; no longer counted once all
+ * struct lazy_stats - progress; pages are granules of their region
+ * @pages: total number of pages in all regions
+ * @demand: pages filled because of a fault
+ * @background: pages filled ahead of any fault
+ * @found: pages that were already present when they were to be filled
+ * @faults: userfaultfd fault messages served
+ * @parked: number of times a fault was queued for a retry
+ * @removed: pages that were discarded (REMOVE) or unmapped (UNMAP)
+ * @nanoseconds: since the handler received the userfaultfd; stops once all
  *	memory is filled
- * @alive_nanoseconds: when the handler read the message of lazy_alive(), which may
- *	be after all memory was filled; 0: not yet, and the next four mean nothing
- * @alive_demand: @demand then
- * @alive_background: @background then
- * @alive_found: @found then
- * @alive_faults: @faults then
+ * @alive_nanoseconds: when the handler read the message of lazy_alive(), which
+ *	may be after all memory was filled; 0: not yet, and the next four
+ *	members are not valid
+ * @alive_demand: @demand at that time
+ * @alive_background: @background at that time
+ * @alive_found: @found at that time
+ * @alive_faults: @faults at that time
  */
 struct lazy_stats {
 	uint64_t pages;
@@ -135,60 +139,67 @@ struct lazy_stats {
 /* ---- in the hypervisor: lazy_socket.c ---- */
 
 /**
- * enum lazy_event - a handler's message
- * @LAZY_END: none, the handler has gone; the reason is set
+ * enum lazy_event - a message from the handler
+ * @LAZY_END: no message, the handler has exited; the reason is set
  * @LAZY_PROGRESS: pages were filled
- * @LAZY_DONE: all of them are; the next step is lazy_finish()
- * @LAZY_FAILED: the handler cannot go on; the reason is set
+ * @LAZY_DONE: all pages are filled; the next step is lazy_finish()
+ * @LAZY_FAILED: the handler cannot continue; the reason is set
  */
 enum lazy_event { LAZY_END, LAZY_PROGRESS, LAZY_DONE, LAZY_FAILED };
 
 /**
  * lazy_hand_over() - give guest memory to a handler
- * @sock: connected to it
+ * @sock: socket connected to the handler
  * @uffd: the memory's userfaultfd, with all regions registered
  * @regions: the memory
- * @files: a file for each region, -1 where it is filled with COPY
- * @nr: of both, LAZY_MAX_REGIONS at most
- * @timeout_ms: for the handler's answer
+ * @files: a file for each region, -1 for regions that are filled with COPY
+ * @nr: number of regions and files, at most LAZY_MAX_REGIONS
+ * @timeout_ms: how long to wait for the handler's answer
  * @reason: set on failure
  *
- * Returns when the handler is ready to serve faults. All descriptors stay the
- * caller's.
+ * Returns when the handler is ready to serve faults. The caller keeps ownership
+ * of all descriptors.
+ *
+ * Return: 0, or -1 with @reason set.
  */
 int lazy_hand_over(int sock, int uffd, const struct lazy_region *regions,
 		   const int *files, size_t nr, int timeout_ms,
 		   struct reason *reason);
 
 /**
- * lazy_receive() - read the handler's next message, when @sock is readable
- * @sock: as of lazy_hand_over()
- * @stats: set by all but LAZY_END
+ * lazy_receive() - read the handler's next message once @sock is readable
+ * @sock: the socket passed to lazy_hand_over()
+ * @stats: set by all events except LAZY_END
  * @reason: set by LAZY_END and LAZY_FAILED
+ *
+ * Return: the event.
  */
 enum lazy_event lazy_receive(int sock, struct lazy_stats *stats,
 			     struct reason *reason);
 
 /**
- * lazy_alive() - tell the handler that the guest does its work again
- * @sock: as of lazy_hand_over()
+ * lazy_alive() - tell the handler that the guest has resumed its work
+ * @sock: the socket passed to lazy_hand_over()
  *
- * At any time before lazy_finish(), by any thread; only the first call counts. From
- * then on a handler that was told to wait fills in the background. Its statistics
- * keep the numbers of that moment. Never blocks.
+ * May be called at any time before lazy_finish(), by any thread; only the first
+ * call counts. A handler with @background_when_alive starts to fill in the
+ * background now. The alive_ members of the statistics record this moment.
+ * Never blocks.
  */
 void lazy_alive(int sock);
 
 /**
- * lazy_finish() - end the conversation
- * @sock: as of lazy_hand_over(); afterwards it is of no use but to be closed
- * @timeout_ms: for the handler's last message
- * @stats: set by each message that is read, the last one has all
+ * lazy_finish() - shut down the connection
+ * @sock: the socket passed to lazy_hand_over(); afterwards it can only be
+ * 	closed
+ * @timeout_ms: how long to wait for the handler's last message
+ * @stats: updated by each message that is read; final with the last one
  * @reason: set on failure
  *
- * At any time, before or after DONE. Faults are served no longer, so the guest has
- * been stopped or has all its memory. Returns -1 if the handler failed, has gone or
- * did not answer in time.
+ * May be called before or after DONE. No fault is served afterwards, so the
+ * guest must be stopped, or all its memory must be filled.
+ *
+ * Return: 0, or -1 if the handler failed, exited or did not answer in time.
  */
 int lazy_finish(int sock, int timeout_ms, struct lazy_stats *stats,
 		struct reason *reason);
@@ -196,15 +207,16 @@ int lazy_finish(int sock, int timeout_ms, struct lazy_stats *stats,
 /* ---- in the handler: lazy_handler.c ---- */
 
 /**
- * struct lazy_options - how to serve; all zero is good
- * @range: bytes filled at once in the background (64 KiB); a page at least
- * @deadline_ms: how old a fault may become (10000)
+ * struct lazy_options - how to serve; zero selects the default of each member
+ * @range: bytes filled at once in the background (default 64 KiB), at least one
+ *	page
+ * @deadline_ms: maximum age of a fault (default 10000)
  * @order: fill these pages first; or NULL
- * @record: gets the pages that were asked for, in that order; or NULL
- * @no_background: fill what is asked for, and nothing else
- * @background_when_alive: fill nothing else before lazy_alive()
- * @progress: is called after each page or range that was filled; or NULL
- * @arg: for @progress
+ * @record: receives the faulted pages in the order of the faults; or NULL
+ * @no_background: fill only pages that fault
+ * @background_when_alive: fill only pages that fault until lazy_alive()
+ * @progress: called after each page or range that was filled; or NULL
+ * @arg: passed to @progress
  */
 struct lazy_options {
 	size_t range;
@@ -219,15 +231,17 @@ struct lazy_options {
 
 /**
  * lazy_serve() - fill a guest's memory
- * @sock: connected to the hypervisor
- * @snap: where the memory comes from
- * @options: how
+ * @sock: socket connected to the hypervisor
+ * @snap: the snapshot that holds the memory's content
+ * @options: how to serve
  * @stats: set, also on failure
  * @reason: set on failure
  *
- * Returns 0 when the hypervisor has called lazy_finish() or has closed its end of
- * the socket, which it may do at any time; -1 on a failure, which the hypervisor
- * has been told. The caller closes @sock, on which nothing can be sent any more.
+ * The caller closes @sock, on which nothing can be sent afterwards.
+ *
+ * Return: 0 when the hypervisor has called lazy_finish() or has closed its end
+ * of the socket, which it may do at any time; -1 on a failure, which has been
+ * reported to the hypervisor.
  */
 int lazy_serve(int sock, const struct snapshot *snap,
 	       const struct lazy_options *options, struct lazy_stats *stats,

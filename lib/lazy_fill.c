@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Fills pages: the ioctls of the userfaultfd, and what each of their answers
- * means.
+ * Fills pages: the userfaultfd ioctls, and the meaning of each result.
  *
- *	0		all pages are there, and their waiters awake
- *	progress	some are: go on behind them, the next call says why
- *	-EEXIST		the next one was there before: wake its waiters, go on
+ *	0		all pages are present, and their waiters woken
+ *	progress	some pages are: continue with the next page; the next
+ *			call reports why this one stopped
+ *	-EEXIST		the next page is already present: wake its waiters and
+ *			skip it
  *	-EAGAIN		the hypervisor's mappings are about to change: it waits
- *			until we have read the event that says so
- *	-ENOMEM, -ENOSPC memory is short: others may give some back
- *	-ENOENT		nothing of ours is mapped there, or not in one piece
- *	-EFAULT		(CONTINUE) the file has lost the page since it got it
- *	-ESRCH		the process has gone
+ *			until the handler has read the event
+ *	-ENOMEM, -ENOSPC memory shortage, which may be temporary
+ *	-ENOENT		the range is not in one registered mapping
+ *	-EFAULT		(CONTINUE) the page was removed from the file again
+ *	-ESRCH		the process has exited
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -57,11 +58,11 @@ static void wake(struct space *space, uint64_t address, uint64_t len)
 {
 	struct uffdio_range range = { address, len };
 
-	/* Fails only if there is nothing left that could wait. */
+	/* Fails only if no fault can be waiting any more. */
 	ioctl(space->uffd, UFFDIO_WAKE, &range);
 }
 
-/* One call for a range. Returns the bytes that it filled, or -errno. */
+/* A single call for a range. Returns the number of bytes filled, or -errno. */
 static int64_t copy(struct space *space, uint64_t address, const char *from,
 		    uint64_t len)
 {
@@ -95,8 +96,8 @@ static int64_t proceed(struct space *space, uint64_t address, uint64_t len)
 }
 
 /*
- * Copies @from if it is not NULL, or else maps what is in the file. What is
- * copied into memory that has a file is in the file as well.
+ * Copies @from, or maps the content of the file if @from is NULL. Copies into
+ * file-backed memory end up in the file as well.
  */
 static enum outcome install(struct handler *h, struct space *space,
 			    struct region *r, uint64_t page, uint64_t nr,
@@ -135,7 +136,7 @@ static enum outcome install(struct handler *h, struct space *space,
 			h->stats->found++;
 			continue;
 		case ENOENT:
-			/* A part of the range may be. */
+			/* Part of the range may be mapped: retry by page. */
 			if (pages > 1) {
 				at_once = 1;
 				continue;
@@ -147,7 +148,7 @@ static enum outcome install(struct handler *h, struct space *space,
 		case EFAULT:
 			if (from)
 				return broken(h, "UFFDIO_COPY");
-			/* The file has lost it again. */
+			/* The page was removed from the file. */
 			h->populated[page + done] = false;
 			return again(h, EFAULT);
 		case EAGAIN:
@@ -164,7 +165,7 @@ static enum outcome install(struct handler *h, struct space *space,
 	return FILLED_NOW;
 }
 
-/* Puts content into the memory's file, where the guest does not see it yet. */
+/* Writes content to the memory's file, still unmapped in the guest. */
 static enum outcome populate(struct handler *h, struct region *r,
 			     uint64_t page, uint64_t nr)
 {
@@ -186,7 +187,7 @@ static enum outcome populate(struct handler *h, struct region *r,
 			      errno == ENOSPC))
 			return again(h, errno);
 		if (n <= 0)
-			return broken(h, "cannot write to the memory's file");
+			return broken(h, "cannot write to the memory file");
 		from += n;
 		offset += n;
 		len -= n;
@@ -204,7 +205,7 @@ enum outcome fill(struct handler *h, struct space *space, struct region *r,
 
 	*added = 0;
 	if (space->pages[page] == REMOVED) {
-		/* A file may have kept it all the same. */
+		/* After a MINOR fault the file still has the page: keep it. */
 		if (missing)
 			from = h->zeroes;
 	} else if (r->is.populate == LAZY_COPY) {
@@ -213,7 +214,7 @@ enum outcome fill(struct handler *h, struct space *space, struct region *r,
 			return BROKEN;
 	} else if (!h->populated[page] && missing && r->is.zeropage &&
 		   snap_is_zero(h->snap, offset, nr * r->is.granule)) {
-		/* Into the file and the page tables at once. */
+		/* ZEROPAGE fills the file and the page table in one step. */
 		from = h->zeroes;
 	} else if (!h->populated[page]) {
 		outcome = populate(h, r, page, nr);

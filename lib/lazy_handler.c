@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The handler: takes over the memory of one hypervisor, and fills it.
+ * The handler: takes over the memory of one hypervisor and fills it.
  *
- * The loop of serve() reads all events before it does anything else, serves all
- * faults before it fills a range in the background, and so lets a fault wait
- * for one range at most. A fault that cannot be served yet is parked until the
- * events have been read again: -EAGAIN lasts until then.
+ * Each iteration of serve() first reads all events, then serves all faults,
+ * then fills one range in the background, so a fault waits for at most one
+ * range. A fault that cannot be served yet is parked until the events have been
+ * read again, since -EAGAIN persists until then.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -23,7 +23,7 @@
 
 #define DEADLINE_MS	10000
 #define RANGE		(64 << 10)
-#define PROGRESS_NS	20000000	/* between two messages of progress */
+#define PROGRESS_NS	20000000	/* between two PROGRESS messages */
 #define RETRY_MS	1
 
 static uint64_t now(void)
@@ -101,10 +101,10 @@ static int receive_hello(struct handler *h, struct hello *hello, int *fds,
 		memcpy(fds, CMSG_DATA(cmsg), *nr_fds * sizeof(int));
 	}
 	if (!n)
-		return because(h->reason, "the hypervisor has gone");
+		return because(h->reason, "lost the connection to the hypervisor");
 	if (n != sizeof(*hello) || msg.msg_flags & MSG_CTRUNC ||
 	    hello->protocol != LAZY_PROTOCOL)
-		return because(h->reason, "the protocol versions differ");
+		return because(h->reason, "protocol versions differ");
 	return 0;
 }
 
@@ -116,14 +116,14 @@ static int check_region(struct handler *h, const struct lazy_region *is,
 	if (is->granule < SNAP_CHUNK || is->granule & mask ||
 	    !is->len || (is->len | is->address | is->fd_offset) & mask ||
 	    is->address + is->len < is->address || is->populate > LAZY_ALIAS)
-		return because(h->reason, "region %zu makes no sense", i);
+		return because(h->reason, "region %zu is invalid", i);
 	if (is->offset % SNAP_CHUNK || is->offset > h->snap->len ||
 	    is->len > h->snap->len - is->offset)
 		return because(h->reason, "region %zu is not in the snapshot", i);
 	return 0;
 }
 
-/* Takes the descriptors, all of which are closed by hand_back(). */
+/* Takes ownership of the descriptors, which hand_back() closes. */
 static int add_regions(struct handler *h, const struct hello *hello,
 		       const int *fds, size_t nr_fds)
 {
@@ -144,7 +144,7 @@ static int add_regions(struct handler *h, const struct hello *hello,
 	while (used < nr_fds)
 		close(fds[used++]);
 	if (!h->nr_spaces || !h->nr)
-		return because(h->reason, "no userfaultfd or no regions came");
+		return because(h->reason, "received no userfaultfd or no regions");
 
 	for (size_t i = 0; i < h->nr; i++) {
 		struct region *r = &h->regions[i];
@@ -157,7 +157,7 @@ static int add_regions(struct handler *h, const struct hello *hello,
 		if (r->is.populate == LAZY_COPY)
 			continue;
 		if (r->fd < 0)
-			return because(h->reason, "no file came for region %zu", i);
+			return because(h->reason, "received no file for region %zu", i);
 		if (r->is.populate != LAZY_ALIAS)
 			continue;
 		r->alias = mmap(NULL, r->is.len, PROT_READ | PROT_WRITE,
@@ -183,7 +183,7 @@ static int allocate(struct handler *h)
 				  (longest + SNAP_CHUNK - 1) & -SNAP_CHUNK);
 	h->zeroes = calloc(longest, 1);
 	if (!h->spaces[0].pages || !h->populated || !h->buffer || !h->zeroes)
-		return because(h->reason, "no memory");
+		return because(h->reason, "out of memory");
 	return 0;
 }
 
@@ -198,7 +198,7 @@ static int take_over(struct handler *h)
 		ready = poll(&pollfd, 1, DEADLINE_MS);
 	} while (ready < 0 && errno == EINTR);
 	if (ready <= 0)
-		return because(h->reason, "the hypervisor says nothing");
+		return because(h->reason, "timed out waiting for the hypervisor");
 	if (receive_hello(h, &hello, fds, &nr_fds)) {
 		while (nr_fds)
 			close(fds[--nr_fds]);
@@ -206,13 +206,13 @@ static int take_over(struct handler *h)
 	}
 	if (add_regions(h, &hello, fds, nr_fds) || allocate(h))
 		return -1;
-	/* Else a read() would wait with other work at hand. */
+	/* read() must not block while there is other work. */
 	flags = fcntl(h->spaces[0].uffd, F_GETFL);
 	if (flags < 0 || fcntl(h->spaces[0].uffd, F_SETFL, flags | O_NONBLOCK))
-		return because(h->reason, "no userfaultfd: %m");
+		return because(h->reason, "cannot make the userfaultfd non-blocking: %m");
 	h->started = now();
 	if (send_message(h->sock, &(struct message) { .says = SAYS_READY }))
-		return because(h->reason, "the hypervisor has gone");
+		return because(h->reason, "lost the connection to the hypervisor");
 	return 0;
 }
 
@@ -259,13 +259,13 @@ static int add_fault(struct handler *h, size_t space,
 	struct fault *fault;
 
 	if (!r)
-		return because(h->reason, "a fault at %#llx, which is in no region",
+		return because(h->reason, "fault at %#llx, outside all regions",
 			       (unsigned long long)address);
 	if (msg->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP)
-		return because(h->reason, "a fault of write protection, which is not ours");
+		return because(h->reason, "unexpected write-protect fault");
 	fault = malloc(sizeof(*fault));
 	if (!fault)
-		return because(h->reason, "no memory");
+		return because(h->reason, "out of memory");
 	*fault = (struct fault) {
 		.space = space,
 		.region = r,
@@ -277,7 +277,7 @@ static int add_fault(struct handler *h, size_t space,
 	return 0;
 }
 
-/* Pages that lie inside of [@start, @end) are not what they were. */
+/* Sets the state of the pages that lie completely within [@start, @end). */
 static void mark(struct handler *h, struct space *space, uint64_t start,
 		 uint64_t end, enum page as)
 {
@@ -308,7 +308,7 @@ static int add_child(struct handler *h, const struct space *parent, int uffd)
 	child->pages = malloc(h->stats->pages);
 	h->nr_spaces++;
 	if (!child->pages)
-		return because(h->reason, "no memory");
+		return because(h->reason, "out of memory");
 	memcpy(child->pages, parent->pages, h->stats->pages);
 	return 0;
 }
@@ -330,12 +330,12 @@ static int take_event(struct handler *h, size_t space,
 	case UFFD_EVENT_FORK:
 		return add_child(h, &h->spaces[space], msg->arg.fork.ufd);
 	default:
-		return because(h->reason, "event %#x, which cannot be followed",
+		return because(h->reason, "unsupported event %#x",
 			       msg->event);
 	}
 }
 
-/* All that there are, until none is left. */
+/* Reads events until the queue is empty. */
 static int read_events(struct handler *h, size_t space)
 {
 	struct uffd_msg msgs[16];
@@ -371,7 +371,7 @@ static void progressed(struct handler *h)
 	h->told = time;
 	h->stats->nanoseconds = time;
 	message.stats = *h->stats;
-	/* A slow reader misses this update. */
+	/* Never block on a slow reader: drop the update. */
 	send_message(h->sock, &message);
 }
 
@@ -385,12 +385,12 @@ static bool overdue(struct handler *h, uint64_t since)
 static int too_late(struct handler *h, const struct region *r, uint64_t page)
 {
 	errno = h->again;
-	return because(h->reason, "memory at %#llx cannot be filled, for too long now: %m",
+	return because(h->reason, "timed out filling memory at %#llx: %m",
 		       (unsigned long long)(r->is.offset + (page - r->first) *
 					    r->is.granule));
 }
 
-/* 1: the hypervisor has gone. */
+/* Returns 0, 1 if the hypervisor has exited, or -1 with the reason set. */
 static int serve_fault(struct handler *h, struct fault *fault)
 {
 	struct space *space = &h->spaces[fault->space];
@@ -409,7 +409,7 @@ static int serve_fault(struct handler *h, struct fault *fault)
 		    working_set_add(h->options->record, r->is.offset +
 				    (fault->page - r->first) * r->is.granule)) {
 			free(fault);
-			return because(h->reason, "no memory");
+			return because(h->reason, "out of memory");
 		}
 	}
 	switch (outcome) {
@@ -474,8 +474,8 @@ static bool zeropage(struct handler *h, const struct region *r, uint64_t page)
 }
 
 /*
- * How many pages of @r from @page on, @max at most, are not there, and are to be
- * filled in the same way.
+ * The number of consecutive pages of @r from @page on, at most @max, that are
+ * absent and can be filled by the same operation.
  */
 static uint64_t run_of(struct handler *h, const struct region *r,
 		       uint64_t page, uint64_t max)
@@ -493,8 +493,9 @@ static uint64_t run_of(struct handler *h, const struct region *r,
 }
 
 /*
- * What the working set names next, and with it what follows both there and in
- * memory. 0 if it names nothing more.
+ * The next page of the working set, extended by the pages that follow it both
+ * in the working set and in memory. Returns their number, 0 at the end of the
+ * working set.
  */
 static uint64_t next_in_order(struct handler *h, struct region **in,
 			      uint64_t *page)
@@ -522,7 +523,7 @@ static uint64_t next_in_order(struct handler *h, struct region **in,
 	return 0;
 }
 
-/* The next range to fill that nobody asked for. 0: there is none. */
+/* The next range to fill in the background. Returns 0 if there is none. */
 static uint64_t next_range(struct handler *h, struct region **in,
 			   uint64_t *page)
 {
@@ -550,7 +551,7 @@ static bool may_fill_ahead(const struct handler *h)
 	return h->alive || !h->options->background_when_alive;
 }
 
-/* 1: the hypervisor has gone. */
+/* Returns 0, 1 if the hypervisor has exited, or -1 with the reason set. */
 static int fill_ahead(struct handler *h, struct region *r, uint64_t page,
 		      uint64_t nr)
 {
@@ -581,8 +582,11 @@ static int fill_ahead(struct handler *h, struct region *r, uint64_t page,
 
 /* ---- the loop ---- */
 
-/* 1: the hypervisor has finished, or has gone. */
-static int hear(struct handler *h)
+/*
+ * Reads a message of the hypervisor. Returns 1 if it has finished or closed the
+ * socket.
+ */
+static int receive_from_hypervisor(struct handler *h)
 {
 	struct lazy_stats *s = h->stats;
 	struct message message;
@@ -594,7 +598,7 @@ static int hear(struct handler *h)
 	if (n <= 0)
 		return 1;
 	if (n != sizeof(message) || message.says != SAYS_ALIVE)
-		return because(h->reason, "the hypervisor broke the protocol");
+		return because(h->reason, "protocol error: unexpected message from the hypervisor");
 	if (!h->alive) {
 		h->alive = true;
 		s->alive_nanoseconds = now() - h->started;
@@ -606,7 +610,7 @@ static int hear(struct handler *h)
 	return 0;
 }
 
-/* Waits for something to do, and takes in what there is. 1: as of hear(). */
+/* Waits for messages and events, and reads them. Returns 1 as above. */
 static int take_in(struct handler *h, int timeout_ms)
 {
 	struct pollfd fds[1 + LAZY_MAX_SPACES] = {
@@ -629,7 +633,7 @@ static int take_in(struct handler *h, int timeout_ms)
 	for (size_t i = 0; i < nr; i++)
 		if (fds[1 + i].revents && read_events(h, i))
 			return -1;
-	return fds[0].revents & ~POLLOUT ? hear(h) : 0;
+	return fds[0].revents & ~POLLOUT ? receive_from_hypervisor(h) : 0;
 }
 
 static void unpark(struct handler *h)
@@ -651,9 +655,9 @@ static int tell(struct handler *h, enum says says)
 }
 
 /*
- * Sends the last message, and reads all that the hypervisor sent, so that
- * closing the socket cannot discard it. Afterwards nothing can be sent in
- * either direction.
+ * Sends the last message and reads all messages of the hypervisor: closing the
+ * socket with messages unread could discard the last one. Afterwards nothing
+ * can be sent in either direction.
  */
 static void hang_up(struct handler *h, enum says last)
 {
@@ -669,7 +673,7 @@ static void hang_up(struct handler *h, enum says last)
 		;
 }
 
-/* 1: the hypervisor has finished, or has gone. */
+/* Returns 1 if the hypervisor has finished or exited, -1 on a failure. */
 static int serve(struct handler *h)
 {
 	for (;;) {
@@ -697,12 +701,12 @@ static int serve(struct handler *h)
 			ret = serve_faults(h);
 			if (ret)
 				return ret;
-			/* What it filled may have been the next range. */
+			/* This may have filled the next range as well. */
 			continue;
 		}
 		if (!nr)
 			continue;
-		/* An event may have changed what that is. */
+		/* An event may have changed the next range. */
 		nr = next_range(h, &r, &page);
 		ret = nr ? fill_ahead(h, r, page, nr) : 0;
 		if (ret)
@@ -731,7 +735,7 @@ int lazy_serve(int sock, const struct snapshot *snap,
 	ret = take_over(&h);
 	if (!ret)
 		ret = serve(&h);
-	/* Before the userfaultfd is closed here, whatever that would do. */
+	/* Report the failure before closing the userfaultfd. */
 	hang_up(&h, ret < 0 ? SAYS_FAILED : SAYS_CLOSED);
 	hand_back(&h);
 	return ret < 0 ? -1 : 0;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the files of the handler share, and nobody else.
+ * Internals of the handler, private to these files:
  *
  *	lazy_socket.c	messages, both ends
  *	lazy_handler.c	the loop: events, faults, background
- *	lazy_fill.c	filling pages: the ioctls and what they answer
+ *	lazy_fill.c	filling pages: the ioctls and their results
  *
- * A handler is one thread, so there are no locks.
+ * A handler is single-threaded, so there are no locks.
  */
 #ifndef LAZY_INTERNAL_H
 #define LAZY_INTERNAL_H
@@ -16,16 +16,16 @@
 #include "lazy.h"
 
 #define LAZY_PROTOCOL	2
-#define LAZY_MAX_SPACES	16	/* the hypervisor, and what it forks */
+#define LAZY_MAX_SPACES	16	/* the hypervisor and its children */
 
-/* The first message, from the hypervisor; with it come the descriptors. */
+/* The hypervisor's first message, which carries the descriptors. */
 struct hello {
 	uint32_t protocol;
 	uint32_t nr;
 	struct lazy_region regions[LAZY_MAX_REGIONS];
 };
 
-/* All others. CLOSED is the handler's last one, unless it is FAILED. */
+/* All other messages. The handler's last one is CLOSED or FAILED. */
 enum says {
 	SAYS_READY, SAYS_PROGRESS, SAYS_DONE, SAYS_FAILED, SAYS_ALIVE,
 	SAYS_CLOSED,
@@ -39,29 +39,29 @@ struct message {
 };
 
 /*
- * Returns 0, or -1 and errno: EAGAIN if the peer reads too slowly, anything
- * else if it has gone. Never blocks.
+ * Returns 0, or -1 and errno: EAGAIN if the peer reads too slowly, any other
+ * error if the connection is lost. Never blocks.
  */
 int send_message(int sock, const struct message *message);
 
 /*
- * Receives up to @len bytes, as recv() does; 0 if the peer has closed its end.
- * What the peer sent before that always comes first.
+ * Receives up to @len bytes, as recv() does; 0 if the peer has closed its end
+ * and all messages that it sent before have been received.
  */
 ssize_t receive_bytes(int sock, void *buf, size_t len, int flags);
 
 /*
- * What is known of a page in one address space. A page that is FILLED may have
- * been changed by the guest and is never filled again.
+ * State of a page in one address space. A page that is FILLED may have been
+ * changed by the guest and is never filled again.
  */
 enum page {
 	ABSENT,
 	FILLED,
-	REMOVED,		/* given up: zeroes, if it is asked for */
+	REMOVED,		/* discarded: reads as zeroes */
 	GONE,			/* unmapped */
 };
 
-/* An address space: the hypervisor's, or that of a child that it forked. */
+/* The address space of the hypervisor, or of a child that it forked. */
 struct space {
 	int uffd;
 	uint8_t *pages;		/* enum page of each page of each region */
@@ -70,17 +70,17 @@ struct space {
 struct region {
 	struct lazy_region is;
 	int fd;			/* of the memory's file, or -1 */
-	char *alias;		/* LAZY_ALIAS: it, mapped */
-	uint64_t first;		/* number of its first page among all */
-	uint64_t nr;		/* of pages */
+	char *alias;		/* LAZY_ALIAS: mapping of the file */
+	uint64_t first;		/* index of its first page, over all regions */
+	uint64_t nr;		/* number of pages */
 };
 
 /* A fault that waits to be served. */
 struct fault {
 	size_t space;		/* index */
 	struct region *region;
-	uint64_t page;		/* among all */
-	bool missing;		/* there was no page, not even in the file */
+	uint64_t page;		/* index over all regions */
+	bool missing;		/* MISSING fault: no page in the file either */
 	uint64_t since;		/* nanoseconds */
 	struct fault *next;
 };
@@ -96,51 +96,53 @@ struct handler {
 	struct lazy_stats *stats;
 	struct reason *reason;
 	uint64_t started;	/* nanoseconds, 0: not yet */
-	uint64_t told;		/* of progress, nanoseconds since then */
+	uint64_t told;		/* last progress message, ns since started */
 	bool alive;		/* lazy_alive() was called */
-	bool done;		/* the hypervisor's memory is filled ... */
-	bool told_done;		/* ... and it was told so */
+	bool done;		/* the hypervisor's memory is filled */
+	bool told_done;		/* DONE was sent */
 
 	struct region regions[LAZY_MAX_REGIONS];
 	size_t nr;
 	struct space spaces[LAZY_MAX_SPACES];	/* the first: the hypervisor's */
 	size_t nr_spaces;
 	/*
-	 * Which pages of a region with a file have their content there. The
-	 * file is everybody's, so this is, too.
+	 * Pages whose content is in the region's file. The file is shared by
+	 * all address spaces, so this array is as well.
 	 */
 	uint8_t *populated;
 
 	struct queue faults, parked;
 
-	/* The background: where it is in the order, and then in the memory. */
+	/* Background: position in the order, and afterwards in the memory. */
 	size_t next_ordered;
 	uint64_t next_page;
-	uint64_t stuck_since;	/* no progress there, 0: not stuck */
+	uint64_t stuck_since;	/* no progress since then, 0: not stuck */
 	int again;		/* errno of the last TRY_AGAIN */
 
-	size_t range;		/* bytes, of the background */
-	char *buffer;		/* of a range or a granule, what is longer */
-	char *zeroes;		/* the same */
+	size_t range;		/* bytes filled at once in the background */
+	char *buffer;		/* a range or a granule, the longer of them */
+	char *zeroes;		/* of the same length */
 };
 
-/* What came of an attempt to fill. */
+/* Result of an attempt to fill. */
 enum outcome {
-	FILLED_NOW,		/* all pages are there, their waiters woken */
-	TRY_AGAIN,		/* some are not, and may be later */
-	NO_SPACE_LEFT,		/* the address space itself has gone */
+	FILLED_NOW,		/* all pages are present, their waiters woken */
+	TRY_AGAIN,		/* some pages are not; a retry may succeed */
+	NO_SPACE_LEFT,		/* the address space no longer exists */
 	BROKEN,			/* the reason is set */
 };
 
 /**
- * fill() - fill pages, and wake who waits for them
+ * fill() - fill pages and wake their waiters
  * @h: the handler
- * @space: whose page tables
+ * @space: the address space to fill
  * @r: the region
- * @page: the first one, among all
- * @nr: how many, all of the same enum page, and all populated or none
- * @missing: there is no page, not even in the file, as far as the caller knows
- * @added: is set to how many are there because of this call
+ * @page: index of the first page, over all regions
+ * @nr: number of pages, all with the same enum page, and all populated or none
+ * @missing: as far as the caller knows, the pages are not in the file either
+ * @added: set to the number of pages that this call added
+ *
+ * Return: enum outcome.
  */
 enum outcome fill(struct handler *h, struct space *space, struct region *r,
 		  uint64_t page, uint64_t nr, bool missing, uint64_t *added);

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The hypervisor's end of the socket, and what both ends use.
+ * The hypervisor's end of the socket, and functions shared by both ends.
  *
- * A socket of AF_UNIX that is closed with messages unread makes the peer's next
- * call fail with ECONNRESET, also if messages for the peer are still queued.
- * So neither end closes before it has read everything that the other one sent:
- * the hypervisor ends the conversation by shutdown(SHUT_WR), the handler reads
- * up to that end, sends its last message, and closes; the hypervisor reads up
- * to that and closes. A handler that fails cannot wait for the hypervisor: it
- * forbids further messages by shutdown(SHUT_RD), and reads what has arrived.
+ * If an AF_UNIX socket is closed with unread messages, the peer's next call
+ * fails with ECONNRESET, even if messages for the peer are still queued.
+ * Neither end therefore closes the socket before it has read everything that
+ * the other end sent: the hypervisor calls shutdown(SHUT_WR); the handler reads
+ * up to that end of file, sends its last message and closes; the hypervisor
+ * reads that message and closes. A failing handler cannot wait for the
+ * hypervisor: it prevents further messages by shutdown(SHUT_RD) and reads those
+ * that have arrived.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -35,8 +36,9 @@ ssize_t receive_bytes(int sock, void *buf, size_t len, int flags)
 	ssize_t n;
 
 	/*
-	 * ECONNRESET, reported once: the peer was killed, or closed without
-	 * reading all. Its messages are still queued, and are followed by 0.
+	 * ECONNRESET is reported once if the peer was killed, or closed the
+	 * socket with unread messages. The peer's own messages are still queued
+	 * and are followed by end of file.
 	 */
 	do {
 		n = recv(sock, buf, len, flags);
@@ -70,7 +72,7 @@ static int send_hello(int sock, struct hello *hello, const int *fds, size_t nr)
 	return n == sizeof(*hello) ? 0 : -1;
 }
 
-/* The handler's next message; -1 if it has gone. */
+/* Receives the handler's next message. Returns -1 at end of file. */
 static int receive(int sock, struct message *message)
 {
 	if (receive_bytes(sock, message, sizeof(*message), 0) !=
@@ -90,7 +92,7 @@ int lazy_hand_over(int sock, int uffd, const struct lazy_region *regions,
 	struct message message;
 
 	if (!nr || nr > LAZY_MAX_REGIONS)
-		return because(reason, "%zu regions, and 1 to %d are possible",
+		return because(reason, "%zu regions, must be 1 to %d",
 			       nr, LAZY_MAX_REGIONS);
 	memcpy(hello.regions, regions, nr * sizeof(*regions));
 	fds[nr_fds++] = uffd;
@@ -98,18 +100,18 @@ int lazy_hand_over(int sock, int uffd, const struct lazy_region *regions,
 		if (regions[i].populate != LAZY_COPY)
 			fds[nr_fds++] = files[i];
 	if (send_hello(sock, &hello, fds, nr_fds))
-		return because(reason, "cannot reach the handler: %m");
+		return because(reason, "cannot send to the handler: %m");
 	do {
 		ready = poll(&pollfd, 1, timeout_ms);
 	} while (ready < 0 && errno == EINTR);
 	if (ready <= 0)
-		return because(reason, "the handler does not answer");
+		return because(reason, "timed out waiting for the handler");
 	if (receive(sock, &message))
-		return because(reason, "the handler has gone");
+		return because(reason, "lost the connection to the handler");
 	if (message.says == SAYS_FAILED)
 		return because(reason, "the handler: %s", message.reason.text);
 	if (message.says != SAYS_READY)
-		return because(reason, "the handler broke the protocol");
+		return because(reason, "protocol error: unexpected message from the handler");
 	return 0;
 }
 
@@ -119,7 +121,7 @@ enum lazy_event lazy_receive(int sock, struct lazy_stats *stats,
 	struct message message;
 
 	if (receive(sock, &message)) {
-		because(reason, "the handler has gone");
+		because(reason, "lost the connection to the handler");
 		return LAZY_END;
 	}
 	*stats = message.stats;
@@ -132,14 +134,14 @@ enum lazy_event lazy_receive(int sock, struct lazy_stats *stats,
 		because(reason, "the handler: %s", message.reason.text);
 		return LAZY_FAILED;
 	default:
-		because(reason, "the handler broke the protocol");
+		because(reason, "protocol error: unexpected message from the handler");
 		return LAZY_END;
 	}
 }
 
 void lazy_alive(int sock)
 {
-	/* Full of earlier ones: only the first counts. */
+	/* EAGAIN: the queue is full of earlier calls; only the first counts. */
 	send_message(sock, &(struct message) { .says = SAYS_ALIVE });
 }
 
@@ -169,10 +171,10 @@ int lazy_finish(int sock, int timeout_ms, struct lazy_stats *stats,
 				continue;
 			return because(reason, "poll: %m");
 		case 0:
-			return because(reason, "the handler does not answer");
+			return because(reason, "timed out waiting for the handler");
 		}
 		if (receive(sock, &message))
-			return because(reason, "the handler has gone");
+			return because(reason, "lost the connection to the handler");
 		*stats = message.stats;
 		switch (message.says) {
 		case SAYS_PROGRESS:
@@ -184,7 +186,7 @@ int lazy_finish(int sock, int timeout_ms, struct lazy_stats *stats,
 			return because(reason, "the handler: %s",
 				       message.reason.text);
 		default:
-			return because(reason, "the handler broke the protocol");
+			return because(reason, "protocol error: unexpected message from the handler");
 		}
 	}
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Reasons of failures, see reason.h. */
+/* Failure reasons, see reason.h. */
 #include <stdarg.h>
 #include <stdio.h>
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Why something failed, in words for a person. Functions of this library that
- * take a struct reason return 0, or -1 with the reason set; they print nothing.
+ * Human-readable failure reasons. Functions of this library that take a struct
+ * reason return 0, or -1 with the reason set; they print nothing.
  */
 #ifndef LAZY_REASON_H
 #define LAZY_REASON_H
 
 /**
  * struct reason - why the last call failed
- * @text: one line without a newline, cut if it is longer
+ * @text: one line without a newline, truncated if necessary
  */
 struct reason {
 	char text[240];
@@ -16,8 +16,8 @@ struct reason {
 
 /**
  * because() - set a reason
- * @reason: is set; a reason that is there already is replaced
- * @fmt: as of printf(); %m stands for errno
+ * @reason: is set; an earlier reason is replaced
+ * @fmt: format as for printf(); %m is the message of errno
  *
  * Return: -1, so that a caller can return it.
  */

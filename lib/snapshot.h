@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A snapshot of a guest in one file: its memory, chunk by chunk, and the state
- * of its devices as sections that only the hypervisor understands.
+ * A snapshot of a guest in one file: its memory in chunks, and its device state
+ * in sections whose format is private to the hypervisor.
  *
  *	0		struct snap_header
- *			chunks and sections, in the order they were written
+ *			chunks and sections, in the order of the writes
  *	tables		struct snap_region[], struct snap_section[],
  *			struct snap_chunk[]
  *	file_size
  *
- * Everything is covered by a CRC-32C: the header and the tables by those in the
- * header, each section and each chunk by the one in its table entry. A chunk of
- * zeroes takes no space. All numbers are little endian.
+ * Everything is covered by a CRC-32C: the header and the tables by checksums in
+ * the header, each section and each chunk by the checksum in its table entry. A
+ * chunk of zeroes takes no space. All numbers are little endian.
  *
- * snap_open() looks at all but the memory, so that a file that was cut short,
- * or whose device state is not what was saved, is refused before a guest runs.
- * Each chunk is checked whenever it is read, which is what a lazy restore does
- * while the guest runs; snap_verify() does it for the whole memory beforehand.
+ * snap_open() checks everything except the memory, so a truncated file, or one
+ * whose device state was altered, is rejected before the guest runs. Each chunk
+ * is checked when it is read, in a lazy restore while the guest runs;
+ * snap_verify() checks the whole memory in advance.
  */
 #ifndef LAZY_SNAPSHOT_H
 #define LAZY_SNAPSHOT_H
@@ -29,22 +29,22 @@
 
 #define SNAP_MAGIC	"LAZYSNAP"
 #define SNAP_VERSION	1
-#define SNAP_CHUNK	4096		/* bytes; the smallest page of a guest */
+#define SNAP_CHUNK	4096		/* bytes; the smallest guest page */
 #define SNAP_NAME	16
 #define SNAP_MAX_TABLE	4096		/* regions, sections */
 
 /**
  * struct snap_header - the first bytes of the file
- * @magic: SNAP_MAGIC without a zero at its end
- * @version: SNAP_VERSION; another one is refused
- * @crc: of this header, with this member zero
+ * @magic: SNAP_MAGIC without its terminating zero
+ * @version: SNAP_VERSION; other versions are rejected
+ * @crc: of this header, computed with this member zero
  * @chunk_size: bytes covered by one checksum: SNAP_CHUNK
  * @nr_regions: entries of the first table
- * @nr_sections: entries of the second one
+ * @nr_sections: entries of the second table
  * @tables_crc: of all three tables
- * @nr_chunks: entries of the third one: memory in chunks
+ * @nr_chunks: entries of the third table, which is the memory size in chunks
  * @tables: offset of the tables
- * @file_size: bytes; a file of another size was cut short
+ * @file_size: in bytes; compared with the real size to detect truncation
  */
 struct snap_header {
 	char magic[8];
@@ -61,11 +61,11 @@ struct snap_header {
 
 /**
  * struct snap_region - a range of guest memory
- * @guest: its guest physical address
+ * @guest: guest physical address
  * @len: bytes, a multiple of the chunk size
  *
- * The regions one after the other are the snapshot's memory: "offset" means
- * a place there, not in the file.
+ * The concatenated regions are the snapshot's memory: an "offset" is a position
+ * in this memory, not in the file.
  */
 struct snap_region {
 	uint64_t guest;
@@ -73,8 +73,8 @@ struct snap_region {
 };
 
 /**
- * struct snap_section - state of a device
- * @name: ends with a zero
+ * struct snap_section - state of one device
+ * @name: zero-terminated
  * @where: offset in the file
  * @len: bytes
  * @crc: of these bytes
@@ -89,9 +89,9 @@ struct snap_section {
 };
 
 /**
- * struct snap_chunk - a piece of memory
+ * struct snap_chunk - SNAP_CHUNK bytes of memory
  * @where: offset in the file, 0 if all bytes are zero
- * @crc: of its bytes, if it is in the file
+ * @crc: of the bytes, if @where is not 0
  * @reserved: zero
  */
 struct snap_chunk {
@@ -106,9 +106,9 @@ struct snap_writer;
 
 /**
  * snap_create() - begin a snapshot
- * @path: of the file; what is there stays until snap_commit()
+ * @path: name of the file; an existing file is replaced by snap_commit()
  * @regions: the guest's memory
- * @nr: of them
+ * @nr: number of regions
  * @reason: set on failure
  *
  * Return: the writer, which snap_commit() or snap_abandon() frees; or NULL.
@@ -125,7 +125,9 @@ struct snap_writer *snap_create(const char *path,
  * @len: a multiple of SNAP_CHUNK
  * @reason: set on failure
  *
- * In any order. What is never written is zero.
+ * Memory may be written in any order. Memory that is never written is zero.
+ *
+ * Return: 0, or -1 with @reason set.
  */
 int snap_write_memory(struct snap_writer *writer, uint64_t offset,
 		      const void *data, size_t len, struct reason *reason);
@@ -133,41 +135,44 @@ int snap_write_memory(struct snap_writer *writer, uint64_t offset,
 /**
  * snap_write_section() - add the state of a device
  * @writer: from snap_create()
- * @name: shorter than SNAP_NAME, and used only once
+ * @name: shorter than SNAP_NAME, and unique
  * @data: the bytes
- * @len: of them
+ * @len: number of bytes
  * @reason: set on failure
+ *
+ * Return: 0, or -1 with @reason set.
  */
 int snap_write_section(struct snap_writer *writer, const char *name,
 		       const void *data, size_t len, struct reason *reason);
 
 /**
  * snap_commit() - finish the snapshot
- * @writer: is freed, also on failure
+ * @writer: freed, also on failure
  * @reason: set on failure
  *
- * The file appears under its name when all of it is on the disk, and not
- * before.
+ * The file appears under its name only after all of it has reached the disk.
+ *
+ * Return: 0, or -1 with @reason set.
  */
 int snap_commit(struct snap_writer *writer, struct reason *reason);
 
 /**
- * snap_abandon() - leave no file
- * @writer: is freed
+ * snap_abandon() - discard an unfinished snapshot
+ * @writer: freed
  */
 void snap_abandon(struct snap_writer *writer);
 
 /* ---- reading ---- */
 
 /**
- * struct snapshot - an open snapshot; read it, but change nothing
+ * struct snapshot - an open snapshot; read-only for callers
  * @header: as in the file
  * @regions: the guest's memory
  * @sections: the devices
- * @chunks: where the memory is
- * @len: of the memory, bytes
+ * @chunks: location of the memory in the file
+ * @len: size of the memory in bytes
  * @fd: of the file
- * @tables: what the three tables point into
+ * @tables: allocation that holds the three tables
  */
 struct snapshot {
 	struct snap_header header;
@@ -180,8 +185,8 @@ struct snapshot {
 };
 
 /**
- * snap_open() - open a snapshot and check all of it but the memory
- * @path: of the file
+ * snap_open() - open a snapshot and check everything except the memory
+ * @path: name of the file
  * @reason: set on failure
  *
  * Return: the snapshot, which snap_close() frees; or NULL.
@@ -195,21 +200,25 @@ struct snapshot *snap_open(const char *path, struct reason *reason);
 void snap_close(struct snapshot *snap);
 
 /**
- * snap_read() - read memory, and check it
+ * snap_read() - read memory and verify its checksums
  * @snap: from snap_open()
  * @offset: in the snapshot's memory, a multiple of SNAP_CHUNK
- * @buf: gets the bytes
+ * @buf: receives the bytes; its content is invalid on failure
  * @len: a multiple of SNAP_CHUNK
- * @reason: set on failure; nothing in @buf may be used then
+ * @reason: set on failure
+ *
+ * Return: 0, or -1 with @reason set.
  */
 int snap_read(const struct snapshot *snap, uint64_t offset, void *buf,
 	      size_t len, struct reason *reason);
 
 /**
- * snap_is_zero() - is this memory zero, as far as one sees without reading it?
+ * snap_is_zero() - check for zero memory without reading it
  * @snap: from snap_open()
- * @offset: as of snap_read()
- * @len: as of snap_read()
+ * @offset: as for snap_read()
+ * @len: as for snap_read()
+ *
+ * Return: true if the chunk table marks the whole range as zero.
  */
 bool snap_is_zero(const struct snapshot *snap, uint64_t offset, size_t len);
 
@@ -217,15 +226,17 @@ bool snap_is_zero(const struct snapshot *snap, uint64_t offset, size_t len);
  * snap_verify() - read and check all memory
  * @snap: from snap_open()
  * @reason: set on failure
+ *
+ * Return: 0, or -1 with @reason set.
  */
 int snap_verify(const struct snapshot *snap, struct reason *reason);
 
 /**
  * snap_section() - find the state of a device
  * @snap: from snap_open()
- * @name: of the section
+ * @name: name of the section
  *
- * Return: its entry, or NULL.
+ * Return: the section's table entry, or NULL.
  */
 const struct snap_section *snap_section(const struct snapshot *snap,
 					const char *name);
@@ -233,10 +244,12 @@ const struct snap_section *snap_section(const struct snapshot *snap,
 /**
  * snap_read_section() - read the state of a device
  * @snap: from snap_open()
- * @name: of the section
- * @buf: gets the bytes
- * @len: how many there must be
+ * @name: name of the section
+ * @buf: receives the bytes
+ * @len: expected length of the section
  * @reason: set on failure
+ *
+ * Return: 0, or -1 with @reason set.
  */
 int snap_read_section(const struct snapshot *snap, const char *name,
 		      void *buf, size_t len, struct reason *reason);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Reads snapshots. Nothing in the file is believed: each number is compared
- * with the size of the file before it is used, each byte with its checksum.
+ * Reads snapshots. The file is untrusted: each number is checked against the
+ * file size before it is used, and each byte against its checksum.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -14,7 +14,7 @@
 #include "crc32c.h"
 #include "snapshot.h"
 
-/* Returns the bytes that there were, or -1. */
+/* Returns the number of bytes read, which is less than @len at EOF, or -1. */
 static ssize_t read_at(int fd, void *buf, size_t len, uint64_t where)
 {
 	size_t done = 0;
@@ -51,16 +51,16 @@ static int read_header(struct snapshot *snap, struct reason *reason)
 	    memcmp(h->magic, SNAP_MAGIC, sizeof(h->magic)))
 		return because(reason, "not a snapshot");
 	if (n < (ssize_t)sizeof(*h))
-		return because(reason, "cut short inside of its header");
+		return because(reason, "truncated within the header");
 	if (h->version != SNAP_VERSION)
-		return because(reason, "version %u, and this program reads version %u",
+		return because(reason, "unsupported version %u (expected %u)",
 			       h->version, SNAP_VERSION);
 	copy = *h;
 	copy.crc = 0;
 	if (crc32c(&copy, sizeof(copy)) != h->crc)
-		return because(reason, "wrong checksum of the header");
+		return because(reason, "checksum mismatch in the header");
 	if ((uint64_t)st.st_size < h->file_size)
-		return because(reason, "cut short: %llu of %llu bytes are there",
+		return because(reason, "truncated: %llu of %llu bytes",
 			       (unsigned long long)st.st_size,
 			       (unsigned long long)h->file_size);
 	if ((uint64_t)st.st_size > h->file_size)
@@ -79,20 +79,20 @@ static int read_tables(struct snapshot *snap, struct reason *reason)
 	    h->nr_regions > SNAP_MAX_TABLE || h->nr_sections > SNAP_MAX_TABLE ||
 	    h->tables > h->file_size ||
 	    h->nr_chunks > h->file_size / sizeof(*snap->chunks))
-		return because(reason, "a header that makes no sense");
+		return because(reason, "invalid header");
 	regions = h->nr_regions * sizeof(*snap->regions);
 	sections = h->nr_sections * sizeof(*snap->sections);
 	chunks = h->nr_chunks * sizeof(*snap->chunks);
 	len = regions + sections + chunks;
 	if (len != h->file_size - h->tables)
-		return because(reason, "tables of another size than its header says");
+		return because(reason, "size of the tables does not match the header");
 	snap->tables = malloc(len);
 	if (!snap->tables)
 		return because(reason, "%m");
 	if (read_at(snap->fd, snap->tables, len, h->tables) != (ssize_t)len)
 		return because(reason, "cannot read the tables: %m");
 	if (crc32c(snap->tables, len) != h->tables_crc)
-		return because(reason, "wrong checksum of the tables");
+		return because(reason, "checksum mismatch in the tables");
 	snap->regions = snap->tables;
 	snap->sections = (const void *)((char *)snap->tables + regions);
 	snap->chunks = (const void *)((char *)snap->sections + sections);
@@ -115,7 +115,7 @@ static int check_tables(struct snapshot *snap, struct reason *reason)
 
 		if (!r->len || r->len % SNAP_CHUNK || r->guest % SNAP_CHUNK ||
 		    r->guest + r->len < r->guest || r->len > memory - snap->len)
-			return because(reason, "region %u makes no sense", i);
+			return because(reason, "region %u is invalid", i);
 		snap->len += r->len;
 	}
 	if (snap->len != memory)
@@ -125,7 +125,7 @@ static int check_tables(struct snapshot *snap, struct reason *reason)
 	for (uint64_t i = 0; i < h->nr_chunks; i++)
 		if (snap->chunks[i].where &&
 		    !inside(h, snap->chunks[i].where, SNAP_CHUNK))
-			return because(reason, "chunk %llu is outside of the file",
+			return because(reason, "chunk %llu is outside the file",
 				       (unsigned long long)i);
 	return 0;
 }
@@ -139,7 +139,7 @@ static int check_sections(struct snapshot *snap, struct reason *reason)
 
 		if (memchr(s->name, '\0', SNAP_NAME) == NULL ||
 		    !inside(&snap->header, s->where, s->len))
-			return because(reason, "section %u is outside of the file",
+			return because(reason, "section %u is outside the file",
 				       i);
 		data = malloc(s->len ?: 1);
 		if (!data)
@@ -148,7 +148,7 @@ static int check_sections(struct snapshot *snap, struct reason *reason)
 		       (ssize_t)s->len && crc32c(data, s->len) == s->crc;
 		free(data);
 		if (!good)
-			return because(reason, "wrong checksum of section %s",
+			return because(reason, "checksum mismatch in section %s",
 				       s->name);
 	}
 	return 0;
@@ -192,7 +192,10 @@ static bool in_memory(const struct snapshot *snap, uint64_t offset, size_t len)
 	       offset <= snap->len && len <= snap->len - offset;
 }
 
-/* How many chunks, of @nr at most, lie one behind the other as @chunk does. */
+/*
+ * The number of chunks from @chunk on, at most @nr, that are contiguous in the
+ * file, or all zero.
+ */
 static size_t run_of(const struct snap_chunk *chunk, size_t nr)
 {
 	size_t i;
@@ -221,16 +224,16 @@ int snap_read(const struct snapshot *snap, uint64_t offset, void *buf,
 			p += run * SNAP_CHUNK;
 			continue;
 		}
-		/* No trust in errno if the file shrinks under us. */
+		/* If the file has shrunk, pread() does not set errno. */
 		errno = ENODATA;
 		if (read_at(snap->fd, p, run * SNAP_CHUNK, chunk->where) !=
 		    (ssize_t)(run * SNAP_CHUNK))
-			return because(reason, "the snapshot's memory at %#llx cannot be read: %m",
+			return because(reason, "cannot read memory at %#llx of the snapshot: %m",
 				       (unsigned long long)(chunk - snap->chunks) *
 				       SNAP_CHUNK);
 		for (size_t i = 0; i < run; i++, p += SNAP_CHUNK)
 			if (crc32c(p, SNAP_CHUNK) != chunk[i].crc)
-				return because(reason, "the snapshot's memory at %#llx has a wrong checksum",
+				return because(reason, "checksum mismatch in memory at %#llx of the snapshot",
 					       (unsigned long long)
 					       (chunk + i - snap->chunks) *
 					       SNAP_CHUNK);
@@ -277,11 +280,11 @@ int snap_read_section(const struct snapshot *snap, const char *name,
 	if (!s)
 		return because(reason, "the snapshot has no section %s", name);
 	if (s->len != len)
-		return because(reason, "section %s has %llu bytes, not %zu",
+		return because(reason, "section %s has %llu bytes (expected %zu)",
 			       name, (unsigned long long)s->len, len);
 	if (read_at(snap->fd, buf, len, s->where) != (ssize_t)len ||
 	    crc32c(buf, len) != s->crc)
-		return because(reason, "section %s changed while it was read",
+		return because(reason, "section %s changed while being read",
 			       name);
 	return 0;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Writes snapshots: data as it comes, then the tables, then the header, all
- * into a file of another name, which gets its own when it is whole.
+ * Writes snapshots: first the data, in the order of the calls, then the tables,
+ * then the header. The file has a temporary name until it is complete.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -19,7 +19,7 @@ struct snap_writer {
 	struct snap_region *regions;
 	struct snap_section *sections;
 	struct snap_chunk *chunks;
-	uint64_t end;			/* of what was written so far */
+	uint64_t end;			/* of the data written so far */
 	char *path, *temporary;
 	int fd;
 };
@@ -69,11 +69,12 @@ static int prepare(struct snap_writer *w, const char *path,
 	uint64_t len = 0;
 
 	if (!nr || nr > SNAP_MAX_TABLE)
-		return because(reason, "%s: %zu regions of memory", path, nr);
+		return because(reason, "%s: %zu regions of memory, must be 1 to %d",
+			       path, nr, SNAP_MAX_TABLE);
 	for (size_t i = 0; i < nr; i++) {
 		if (!regions[i].len || regions[i].len % SNAP_CHUNK ||
 		    regions[i].guest % SNAP_CHUNK)
-			return because(reason, "%s: region %zu is not made of chunks",
+			return because(reason, "%s: region %zu is not a multiple of the chunk size",
 				       path, i);
 		len += regions[i].len;
 	}
@@ -134,7 +135,7 @@ int snap_write_memory(struct snap_writer *w, uint64_t offset,
 			*chunk = (struct snap_chunk) {};
 			continue;
 		}
-		/* Written before: the place is there. */
+		/* A chunk that is written again keeps its place. */
 		if (!chunk->where) {
 			chunk->where = w->end;
 			w->end += SNAP_CHUNK;
@@ -153,11 +154,11 @@ int snap_write_section(struct snap_writer *w, const char *name,
 	struct snap_section *s;
 
 	if (nr == SNAP_MAX_TABLE || strlen(name) >= SNAP_NAME)
-		return because(reason, "%s: no place for section %s", w->path,
-			       name);
+		return because(reason, "%s: cannot add section %s: name too long or table full",
+			       w->path, name);
 	for (uint32_t i = 0; i < nr; i++)
 		if (!strcmp(w->sections[i].name, name))
-			return because(reason, "%s: two sections %s", w->path,
+			return because(reason, "%s: duplicate section %s", w->path,
 				       name);
 	s = realloc(w->sections, (nr + 1) * sizeof(*s));
 	if (!s)
@@ -171,7 +172,7 @@ int snap_write_section(struct snap_writer *w, const char *name,
 	strcpy(s[nr].name, name);
 	if (write_at(w, data, len, w->end, reason))
 		return -1;
-	/* So that chunks stay aligned. */
+	/* Keep chunks aligned. */
 	w->end += (len + SNAP_CHUNK - 1) / SNAP_CHUNK * SNAP_CHUNK;
 	w->header.nr_sections++;
 	return 0;

@@ -12,7 +12,7 @@
 
 int working_set_add(struct working_set *set, uint64_t offset)
 {
-	/* Room doubles whenever the number is a power of two. */
+	/* Double the capacity whenever the number is a power of two. */
 	if (!(set->nr & (set->nr - 1))) {
 		uint64_t *more = realloc(set->offsets, (set->nr ? set->nr * 2 : 1) *
 					 sizeof(*more));
@@ -61,11 +61,11 @@ static int load(struct working_set *set, FILE *file, struct reason *reason)
 	    memcmp(h.magic, WORKING_SET_MAGIC, sizeof(h.magic)))
 		return because(reason, "not a working set");
 	if (h.version != WORKING_SET_VERSION)
-		return because(reason, "version %u, and this program reads version %u",
+		return because(reason, "unsupported version %u (expected %u)",
 			       h.version, WORKING_SET_VERSION);
 	if (fstat(fileno(file), &st) ||
 	    h.nr != (st.st_size - sizeof(h)) / sizeof(*set->offsets))
-		return because(reason, "not as long as it says");
+		return because(reason, "file size does not match its header");
 	set->offsets = malloc(h.nr * sizeof(*set->offsets) ?: 1);
 	if (!set->offsets)
 		return because(reason, "%m");
@@ -73,7 +73,7 @@ static int load(struct working_set *set, FILE *file, struct reason *reason)
 	if (set->nr != h.nr ||
 	    crc32c(set->offsets, h.nr * sizeof(*set->offsets)) != h.crc) {
 		working_set_free(set);
-		return because(reason, "wrong checksum");
+		return because(reason, "checksum mismatch");
 	}
 	return 0;
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A working set: the pages that a guest asked for after it was restored, in that
- * order. The next restore of the same snapshot can bring them before it is
- * asked. It is advice: pages that it does not name are filled after those that
- * it does.
+ * A working set: the pages that a guest accessed after it was restored, in
+ * order of their faults. The next restore of the same snapshot can fill them
+ * ahead of the faults. It is advice: pages that are not listed are filled after
+ * those that are.
  *
- * As a file: a struct working_set_header, then an offset of eight bytes for each
+ * File format: a struct working_set_header, then an eight-byte offset for each
  * page.
  */
 #ifndef LAZY_WORKINGSET_H
@@ -20,9 +20,9 @@
 #define WORKING_SET_VERSION	1
 
 /**
- * struct working_set - some pages, in some order
- * @nr: of them
- * @offsets: in the snapshot's memory; from malloc()
+ * struct working_set - an ordered list of pages
+ * @nr: number of pages
+ * @offsets: in the snapshot's memory; allocated with malloc()
  */
 struct working_set {
 	size_t nr;
@@ -34,7 +34,7 @@ struct working_set {
  * @magic: WORKING_SET_MAGIC
  * @version: WORKING_SET_VERSION
  * @crc: of all offsets
- * @nr: of them
+ * @nr: number of offsets
  */
 struct working_set_header {
 	char magic[8];
@@ -45,17 +45,17 @@ struct working_set_header {
 
 /**
  * working_set_add() - append a page
- * @set: zero at first
+ * @set: initialized to zero before the first call
  * @offset: in the snapshot's memory
  *
- * Return: 0, or -1 if there is no memory.
+ * Return: 0, or -1 if out of memory.
  */
 int working_set_add(struct working_set *set, uint64_t offset);
 
 /**
  * working_set_save() - write a working set to a file
- * @set: to write
- * @path: of the file, which is replaced
+ * @set: the working set
+ * @path: name of the file, which is replaced
  * @reason: set on failure
  */
 int working_set_save(const struct working_set *set, const char *path,
@@ -63,16 +63,16 @@ int working_set_save(const struct working_set *set, const char *path,
 
 /**
  * working_set_load() - read a working set from a file
- * @set: is set; free it with working_set_free()
- * @path: of the file
+ * @set: filled in; free it with working_set_free()
+ * @path: name of the file
  * @reason: set on failure
  */
 int working_set_load(struct working_set *set, const char *path,
 		     struct reason *reason);
 
 /**
- * working_set_free() - free what is in a working set
- * @set: is empty afterwards
+ * working_set_free() - free the content of a working set
+ * @set: empty afterwards
  */
 void working_set_free(struct working_set *set);
 

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Tests of the handler: it fills memory of every kind, in every way, with what
- * the snapshot holds; it loses no fault when mappings change, memory is short or
- * somebody was faster; and when it cannot go on, nobody runs on zeroes. Prints
- * KTAP.
+ * Tests of the handler: it fills each memory type, in each way, with the
+ * content of the snapshot; it loses no fault when mappings change, memory is
+ * short or a page is already present; and after it fails, the guest never runs
+ * on zero-filled pages. Prints KTAP.
  *
- * The test is the hypervisor, the handler a child of it. A handler that is
- * stopped (SIGSTOP) makes what it meets certain: faults and events wait for it in
- * a known order.
+ * The test program is the hypervisor, the handler its child. While the handler
+ * is stopped (SIGSTOP), faults and events queue up in a known order.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -32,7 +31,7 @@
 #include "../lazy_internal.h"
 
 #define HUGE		(2UL << 20)
-#define NOBODY_MS	50	/* in which somebody who can go on has done so */
+#define SETTLE_MS	50	/* long enough for a woken thread to continue */
 #define TIMEOUT_MS	20000
 
 struct kind {
@@ -46,7 +45,7 @@ FIXTURE(lazy) {
 	struct kind kind;
 	char path[64];
 	size_t len;
-	char *content;		/* of the snapshot */
+	char *content;		/* memory content in the snapshot */
 	char *memory;
 	int fd, uffd, sock;
 	pid_t handler;
@@ -70,11 +69,11 @@ KIND(shmem_alias, 4096, 64, true, LAZY_ALIAS);
 KIND(hugetlb_copy, HUGE, 3, true, LAZY_COPY);
 KIND(hugetlb_alias, HUGE, 3, true, LAZY_ALIAS);
 
-/* In the handler: its socket, and its statistics, which the test sees as well. */
+/* In the handler: its socket, and its statistics, shared with the test. */
 static int handler_sock;
 static struct lazy_stats *served;
 
-/* Content that tells where it belongs; page 2 is zero, and so are some more. */
+/* Content that depends on its position; page 2 and some others are zero. */
 static void make_content(char *content, size_t len, size_t granule)
 {
 	for (size_t at = 0; at < len; at += sizeof(uint64_t)) {
@@ -129,7 +128,7 @@ FIXTURE_TEARDOWN(lazy)
 		kill(self->handler, SIGKILL);
 		waitpid(self->handler, NULL, 0);
 	}
-	/* Wakes a thread that a failed test left. */
+	/* Wakes a thread left by a failed test. */
 	if (self->uffd >= 0)
 		close(self->uffd);
 	if (self->fd >= 0)
@@ -164,7 +163,7 @@ static int arm(struct lazy_region *region, int *uffd, void *memory, size_t len,
 	return 0;
 }
 
-/* A handler, and the socket to it. Its verdict is its exit status. */
+/* Starts a handler and returns the socket to it. It exits with its result. */
 static pid_t start_handler(int *sock, const char *path,
 			   const struct lazy_options *options)
 {
@@ -189,8 +188,8 @@ static pid_t start_handler(int *sock, const char *path,
 	return pid;
 }
 
-/* Hears all until the end. True if @wanted came. */
-static bool hear(int sock, enum lazy_event wanted, struct lazy_stats *stats,
+/* Receives messages up to the first other than PROGRESS: is it @wanted? */
+static bool receives(int sock, enum lazy_event wanted, struct lazy_stats *stats,
 		 struct reason *reason)
 {
 	struct pollfd pollfd = { .fd = sock, .events = POLLIN };
@@ -219,11 +218,12 @@ static bool hear(int sock, enum lazy_event wanted, struct lazy_stats *stats,
 } while (0)
 
 #define HEAR(event) \
-	ASSERT_TRUE(hear(self->sock, event, &self->stats, &self->reason)) { \
+	ASSERT_TRUE(receives(self->sock, event, &self->stats,		\
+			     &self->reason)) {				\
 		TH_LOG("%s", self->reason.text);			\
 	}
 
-/* The handler has closed its end: with this status, and with nothing unread. */
+/* The handler exits with this status and leaves no unread messages. */
 #define HANDLER_ENDS(with) do {						\
 	int status, error = -1;						\
 	socklen_t len = sizeof(error);					\
@@ -241,12 +241,12 @@ static char *page(const char *base, const struct kind *kind, size_t i)
 	return (char *)base + i * kind->granule;
 }
 
-/* A thread that reads or writes a byte of memory, or does something to it. */
+/* A thread that accesses a byte of memory or calls madvise() on it. */
 struct doer {
 	pthread_t thread;
 	char *at;
 	size_t len;
-	int advice;		/* of madvise(), -1: touch it */
+	int advice;		/* for madvise(), -1: access the byte */
 	char saw;
 	int done;
 };
@@ -279,7 +279,7 @@ static bool is_done(struct doer *d, int ms)
 	return false;
 }
 
-/* Until nothing of the handler runs any more. */
+/* Stops the handler and waits until it has stopped. */
 static void stop(pid_t handler)
 {
 	kill(handler, SIGSTOP);
@@ -290,9 +290,9 @@ static void stop(pid_t handler)
 	memcmp(page(self->memory, &self->kind, i),			\
 	       page(self->content, &self->kind, i), self->kind.granule)
 
-/* ---- what it is for ---- */
+/* ---- filling memory ---- */
 
-TEST_F(lazy, all_is_filled_though_nobody_asks)
+TEST_F(lazy, all_is_filled_without_faults)
 {
 	SERVE(0);
 	HEAR(LAZY_DONE);
@@ -308,7 +308,7 @@ TEST_F(lazy, each_page_is_filled_when_it_is_asked_for)
 	for (size_t i = 0; i < self->kind.pages; i++) {
 		ASSERT_EQ(0, SAME(i * 11 % self->kind.pages));
 	}
-	/* Nothing is left to do. */
+	/* All pages are filled. */
 	HEAR(LAZY_DONE);
 	EXPECT_EQ(self->kind.pages, self->stats.demand);
 	EXPECT_EQ(self->kind.pages, self->stats.faults);
@@ -356,10 +356,10 @@ TEST_F(lazy, a_page_that_is_there_has_its_waiters_woken)
 	self->options.no_background = true;
 	SERVE(0);
 	stop(self->handler);
-	/* Both wait for the same page; the second fault finds it there. */
+	/* Both wait for the same page; the second fault finds it present. */
 	start_touch(&d[0], page(self->memory, &self->kind, 1));
 	start_touch(&d[1], page(self->memory, &self->kind, 1) + 1);
-	usleep(NOBODY_MS * 1000);
+	usleep(SETTLE_MS * 1000);
 	EXPECT_FALSE(is_done(&d[0], 0));
 	kill(self->handler, SIGCONT);
 	ASSERT_TRUE(is_done(&d[0], TIMEOUT_MS));
@@ -369,7 +369,7 @@ TEST_F(lazy, a_page_that_is_there_has_its_waiters_woken)
 	self->handler = 0;
 }
 
-/* Somebody filled the page, and left it to the handler to wake. */
+/* Another thread fills the page without waking; the handler must wake. */
 TEST_F(lazy, a_page_that_another_one_filled_is_kept)
 {
 	struct uffdio_copy copy = { .mode = UFFDIO_COPY_MODE_DONTWAKE };
@@ -377,26 +377,26 @@ TEST_F(lazy, a_page_that_another_one_filled_is_kept)
 	char *other;
 
 	if (self->kind.populate != LAZY_COPY)
-		return;		/* what is in the file is the handler's alone */
+		return;		/* only the handler writes to the file */
 	self->options.no_background = true;
 	SERVE(0);
 	other = aligned_alloc(self->kind.granule, self->kind.granule);
 	memset(other, 0x77, self->kind.granule);
 	stop(self->handler);
 	start_touch(&d, page(self->memory, &self->kind, 1));
-	usleep(NOBODY_MS * 1000);
+	usleep(SETTLE_MS * 1000);
 	copy.dst = (uintptr_t)page(self->memory, &self->kind, 1);
 	copy.src = (uintptr_t)other;
 	copy.len = self->kind.granule;
 	ASSERT_EQ(0, ioctl(self->uffd, UFFDIO_COPY, &copy));
-	EXPECT_FALSE(is_done(&d, NOBODY_MS));
+	EXPECT_FALSE(is_done(&d, SETTLE_MS));
 	kill(self->handler, SIGCONT);
 	ASSERT_TRUE(is_done(&d, TIMEOUT_MS));
 	EXPECT_EQ(0x77, d.saw);
 	free(other);
 }
 
-/* Only the one that is waited for runs. */
+/* Runs the process on the first processor, with real-time priority. */
 static int alone(pid_t pid, int priority)
 {
 	struct sched_param param = { .sched_priority = priority };
@@ -409,9 +409,9 @@ static int alone(pid_t pid, int priority)
 }
 
 /*
- * madvise() holds the mappings in change from before its event is read until it
- * runs again. On one processor that it may not have while the handler wants it,
- * each fill until then is -EAGAIN.
+ * From before its event is read until it runs again, madvise() keeps the
+ * mappings marked as changing. On a single processor, with the handler at a
+ * higher priority, each fill until then fails with EAGAIN.
  */
 TEST_F(lazy, a_fault_is_parked_while_mappings_change)
 {
@@ -429,14 +429,14 @@ TEST_F(lazy, a_fault_is_parked_while_mappings_change)
 		.at = gone, .len = self->kind.granule, .advice = MADV_DONTNEED,
 	};
 	pthread_create(&remove.thread, NULL, do_it, &remove);
-	usleep(NOBODY_MS * 1000);
+	usleep(SETTLE_MS * 1000);
 	EXPECT_FALSE(is_done(&touch, 0));
 	EXPECT_FALSE(is_done(&remove, 0));
 	kill(self->handler, SIGCONT);
 	ASSERT_TRUE(is_done(&touch, TIMEOUT_MS));
 	ASSERT_TRUE(is_done(&remove, TIMEOUT_MS));
 	EXPECT_EQ(0, SAME(1));
-	/* What was given up: zeroes, or what the file kept. */
+	/* The discarded page: zeroes, or the content of the file. */
 	if (self->kind.file) {
 		EXPECT_EQ(0, SAME(0));
 	} else {
@@ -483,8 +483,8 @@ TEST_F(lazy, what_was_unmapped_is_left_alone)
 			    last * self->kind.granule));
 }
 
-/* The same without the event: the handler finds it out. */
-TEST_F(lazy, what_was_unmapped_silently_is_found_out)
+/* The same without the event: the handler gets ENOENT. */
+TEST_F(lazy, silently_unmapped_range)
 {
 	self->options.background_when_alive = true;
 	SERVE(0);
@@ -517,14 +517,14 @@ TEST_F(lazy, a_child_is_served_as_well)
 	for (size_t i = 0; i < self->kind.pages; i++) {
 		ASSERT_EQ(0, SAME(i));
 	}
-	/* A file has it all by now, which the handler finds. */
+	/* For a file, all pages are present by now. */
 	lazy_alive(self->sock);
 	HEAR(LAZY_DONE);
 }
 
 /* ---- the order ---- */
 
-/* In the handler: which pages of a shared mapping are there. */
+/* In the handler: the order in which pages of a shared mapping appear. */
 struct watch {
 	char *memory;
 	size_t pages;
@@ -553,7 +553,7 @@ TEST_F(lazy, a_working_set_is_filled_first_in_its_order)
 	struct watch *w;
 
 	if (!self->kind.file || self->kind.granule == HUGE)
-		return;		/* mincore() tells of the page cache only */
+		return;		/* mincore() reports only the page cache */
 	w = mmap(NULL, sizeof(*w), PROT_READ | PROT_WRITE,
 		 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, w);
@@ -562,7 +562,7 @@ TEST_F(lazy, a_working_set_is_filled_first_in_its_order)
 	for (size_t i = 0; i < 6; i++) {
 		ASSERT_EQ(0, working_set_add(&order, wanted[i] * 4096));
 	}
-	/* Advice for another snapshot may name what is not there. */
+	/* The working set of another snapshot may list larger offsets. */
 	ASSERT_EQ(0, working_set_add(&order, self->len + 4096));
 	self->options.order = &order;
 	self->options.range = 4096;
@@ -587,7 +587,7 @@ TEST_F(lazy, what_is_asked_for_is_recorded)
 	int sock[2];
 	pid_t pid;
 
-	/* The record is the handler's: it must save it itself. */
+	/* The record is in the handler's memory: the handler saves it. */
 	sprintf(path, "%s.set", self->path);
 	self->options.no_background = true;
 	self->options.record = &record;
@@ -615,14 +615,14 @@ TEST_F(lazy, what_is_asked_for_is_recorded)
 		TH_LOG("%s", self->reason.text);
 	}
 	unlink(path);
-	/* All of the huge ones; then the handler was done before us. */
+	/* All pages if they are huge; the handler may then finish first. */
 	ASSERT_EQ(3, back.nr);
 	for (size_t i = 0; i < 3; i++) {
 		EXPECT_EQ(asked[i] * self->kind.granule, back.offsets[i]);
 	}
 }
 
-/* ---- and if it cannot go on ---- */
+/* ---- failures ---- */
 
 TEST_F(lazy, nobody_runs_on_zeroes_when_the_handler_is_killed)
 {
@@ -636,9 +636,9 @@ TEST_F(lazy, nobody_runs_on_zeroes_when_the_handler_is_killed)
 	start_touch(&d, page(self->memory, &self->kind, 1));
 	kill(self->handler, SIGKILL);
 	HEAR(LAZY_END);
-	EXPECT_NE(NULL, strstr(self->reason.text, "has gone"));
-	EXPECT_FALSE(is_done(&d, NOBODY_MS));
-	/* The hypervisor alone can let it go on, and would stop it first. */
+	EXPECT_NE(NULL, strstr(self->reason.text, "lost the connection"));
+	EXPECT_FALSE(is_done(&d, SETTLE_MS));
+	/* Only the hypervisor can resolve it, after stopping the guest. */
 	range.start = (uintptr_t)self->memory;
 	range.len = self->len;
 	ASSERT_EQ(0, ioctl(self->uffd, UFFDIO_UNREGISTER, &range));
@@ -672,8 +672,8 @@ TEST_F(lazy, a_wrong_checksum_reaches_nobody)
 	ASSERT_EQ(0, SAME(0));
 	start_touch(&d, page(self->memory, &self->kind, 1));
 	HEAR(LAZY_FAILED);
-	EXPECT_NE(NULL, strstr(self->reason.text, "wrong checksum"));
-	EXPECT_FALSE(is_done(&d, NOBODY_MS));
+	EXPECT_NE(NULL, strstr(self->reason.text, "checksum mismatch"));
+	EXPECT_FALSE(is_done(&d, SETTLE_MS));
 }
 
 TEST_F(lazy, a_file_that_is_cut_short_meanwhile_reaches_nobody)
@@ -685,8 +685,8 @@ TEST_F(lazy, a_file_that_is_cut_short_meanwhile_reaches_nobody)
 	DAMAGE(ftruncate(fd, 4096 + 512));
 	start_touch(&d, page(self->memory, &self->kind, 1));
 	HEAR(LAZY_FAILED);
-	EXPECT_NE(NULL, strstr(self->reason.text, "cannot be read"));
-	EXPECT_FALSE(is_done(&d, NOBODY_MS));
+	EXPECT_NE(NULL, strstr(self->reason.text, "cannot read memory"));
+	EXPECT_FALSE(is_done(&d, SETTLE_MS));
 }
 
 TEST_F(lazy, a_region_that_the_snapshot_has_not_is_refused)
@@ -703,7 +703,7 @@ TEST_F(lazy, a_region_that_the_snapshot_has_not_is_refused)
 TEST_F(lazy, another_protocol_is_refused)
 {
 	self->handler = start_handler(&self->sock, self->path, &self->options);
-	/* The second one is never served. */
+	/* The second message is never read. */
 	stop(self->handler);
 	ASSERT_EQ(5, send(self->sock, "hello", 5, 0));
 	ASSERT_EQ(5, send(self->sock, "hello", 5, 0));
@@ -715,8 +715,8 @@ TEST_F(lazy, another_protocol_is_refused)
 /* ---- the last messages, in each order ---- */
 
 /*
- * In the handler: once so many pages are filled, tells the test so, and waits for
- * a message (POLLIN) or for the end of them (POLLRDHUP).
+ * In the handler: after @pages pages were filled, notifies the test and waits
+ * for a message (POLLIN) or for end of file (POLLRDHUP).
  */
 struct pause {
 	uint64_t pages;
@@ -775,8 +775,8 @@ TEST_F(lazy, alive_crosses_done)
 	SERVE(0);
 	WAIT_FOR_PAUSE();
 	lazy_alive(self->sock);
-	/* Time enough for a handler that closes after DONE. */
-	usleep(NOBODY_MS * 1000);
+	/* Long enough for a handler that (wrongly) closes after DONE. */
+	usleep(SETTLE_MS * 1000);
 	HEAR(LAZY_DONE);
 	EXPECT_EQ(0, self->stats.alive_nanoseconds);
 	FINISH();
@@ -789,7 +789,7 @@ TEST_F(lazy, alive_after_done)
 {
 	SERVE(0);
 	HEAR(LAZY_DONE);
-	usleep(NOBODY_MS * 1000);
+	usleep(SETTLE_MS * 1000);
 	lazy_alive(self->sock);
 	FINISH();
 	EXPECT_NE(0, self->stats.alive_nanoseconds);
@@ -819,7 +819,7 @@ TEST_F(lazy, finish_before_done)
 	HANDLER_ENDS(0);
 }
 
-/* The hypervisor has finished before DONE is sent, which the handler sees later. */
+/* The hypervisor finishes before DONE is sent; the handler notices later. */
 TEST_F(lazy, finish_crosses_done)
 {
 	PAUSE(self->kind.pages, POLLRDHUP);
@@ -833,7 +833,7 @@ TEST_F(lazy, finish_crosses_done)
 	HANDLER_ENDS(0);
 }
 
-/* Two faults come at once: ALIVE is sent after the first one is served. */
+/* Two faults are queued: ALIVE is sent after the first one is served. */
 TEST_F(lazy, alive_crosses_failed)
 {
 	struct doer d[2];
@@ -844,16 +844,16 @@ TEST_F(lazy, alive_crosses_failed)
 	DAMAGE(damage(fd, snap->chunks[self->kind.granule / SNAP_CHUNK].where));
 	stop(self->handler);
 	start_touch(&d[0], page(self->memory, &self->kind, 0));
-	usleep(NOBODY_MS * 1000);
+	usleep(SETTLE_MS * 1000);
 	start_touch(&d[1], page(self->memory, &self->kind, 1));
-	usleep(NOBODY_MS * 1000);
+	usleep(SETTLE_MS * 1000);
 	kill(self->handler, SIGCONT);
 	WAIT_FOR_PAUSE();
 	lazy_alive(self->sock);
 	HANDLER_ENDS(1);
 	HEAR(LAZY_FAILED);
-	EXPECT_NE(NULL, strstr(self->reason.text, "wrong checksum"));
-	EXPECT_FALSE(is_done(&d[1], NOBODY_MS));
+	EXPECT_NE(NULL, strstr(self->reason.text, "checksum mismatch"));
+	EXPECT_FALSE(is_done(&d[1], SETTLE_MS));
 }
 
 TEST_F(lazy, finish_crosses_failed)
@@ -866,18 +866,18 @@ TEST_F(lazy, finish_crosses_failed)
 	DAMAGE(damage(fd, snap->chunks[self->kind.granule / SNAP_CHUNK].where));
 	stop(self->handler);
 	start_touch(&d[0], page(self->memory, &self->kind, 0));
-	usleep(NOBODY_MS * 1000);
+	usleep(SETTLE_MS * 1000);
 	start_touch(&d[1], page(self->memory, &self->kind, 1));
-	usleep(NOBODY_MS * 1000);
+	usleep(SETTLE_MS * 1000);
 	kill(self->handler, SIGCONT);
 	WAIT_FOR_PAUSE();
 	ASSERT_EQ(-1, lazy_finish(self->sock, TIMEOUT_MS, &self->stats,
 				  &self->reason));
-	EXPECT_NE(NULL, strstr(self->reason.text, "wrong checksum"));
+	EXPECT_NE(NULL, strstr(self->reason.text, "checksum mismatch"));
 	HANDLER_ENDS(1);
 }
 
-/* Reads all up to DONE, which stays unread. */
+/* Reads all messages before DONE and leaves DONE unread. */
 static bool wait_for_done(int sock)
 {
 	struct pollfd pollfd = { .fd = sock, .events = POLLIN };
@@ -906,11 +906,11 @@ TEST_F(lazy, done_is_read_though_the_handler_is_killed)
 	HEAR(LAZY_DONE);
 	EXPECT_EQ(-1, lazy_finish(self->sock, TIMEOUT_MS, &self->stats,
 				  &self->reason));
-	EXPECT_NE(NULL, strstr(self->reason.text, "has gone"));
+	EXPECT_NE(NULL, strstr(self->reason.text, "lost the connection"));
 }
 
-/* It closes the socket with DONE unread. */
-TEST_F(lazy, alive_is_read_though_the_hypervisor_has_gone)
+/* The hypervisor closes the socket with DONE unread. */
+TEST_F(lazy, alive_is_read_after_the_hypervisor_closed)
 {
 	int status;
 
@@ -933,12 +933,12 @@ TEST_F(lazy, a_handler_that_does_not_answer)
 	HEAR(LAZY_DONE);
 	stop(self->handler);
 	lazy_alive(self->sock);
-	ASSERT_EQ(-1, lazy_finish(self->sock, NOBODY_MS, &self->stats,
+	ASSERT_EQ(-1, lazy_finish(self->sock, SETTLE_MS, &self->stats,
 				  &self->reason));
-	EXPECT_NE(NULL, strstr(self->reason.text, "does not answer"));
+	EXPECT_NE(NULL, strstr(self->reason.text, "timed out waiting"));
 }
 
-/* In the handler, after all pages are filled: no room for DONE. */
+/* In the handler: after all pages are filled, leaves no room for DONE. */
 static void fill_the_socket(void *arg, const struct lazy_stats *stats)
 {
 	const struct message progress = {
@@ -952,7 +952,7 @@ static void fill_the_socket(void *arg, const struct lazy_stats *stats)
 		;
 }
 
-/* DONE has to wait, and the faults of a child must not. */
+/* DONE has to wait, but the faults of a child must still be served. */
 TEST_F(lazy, a_hypervisor_that_does_not_read)
 {
 	int status, go[2];
@@ -976,8 +976,8 @@ TEST_F(lazy, a_hypervisor_that_does_not_read)
 	while (__atomic_load_n(&served->background, __ATOMIC_RELAXED) <
 	       self->kind.pages)
 		usleep(1000);
-	/* Time enough for a handler that waits until DONE is sent. */
-	usleep(NOBODY_MS * 1000);
+	/* Long enough for a handler that (wrongly) waits to send DONE. */
+	usleep(SETTLE_MS * 1000);
 	ASSERT_EQ(1, write(go[1], "", 1));
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
@@ -986,11 +986,11 @@ TEST_F(lazy, a_hypervisor_that_does_not_read)
 	HANDLER_ENDS(0);
 }
 
-/* ---- memory that is short ---- */
+/* ---- memory shortage ---- */
 
 /*
- * Huge pages that were not reserved: the handler cannot fill one as long as all
- * of the pool are taken.
+ * Huge pages without a reservation: the handler cannot fill one while the pool
+ * is exhausted.
  */
 FIXTURE(shortage) {
 	char path[64];
@@ -1038,7 +1038,7 @@ FIXTURE_SETUP(shortage)
 	self->taken = mmap(NULL, self->taken_len, PROT_READ | PROT_WRITE,
 			   flags | MAP_POPULATE, -1, 0);
 	ASSERT_NE(MAP_FAILED, self->taken);
-	/* Or the handler would keep them. */
+	/* Otherwise the handler would inherit them. */
 	ASSERT_EQ(0, madvise(self->taken, self->taken_len, MADV_DONTFORK));
 	ASSERT_EQ(0, free_pool());
 	self->memory = mmap(NULL, HUGE, PROT_READ | PROT_WRITE, flags, -1, 0);
@@ -1062,27 +1062,29 @@ TEST_F(shortage, a_fault_waits_for_memory)
 	ASSERT_EQ(0, lazy_hand_over(self->sock, self->uffd, &self->region, NULL,
 				    1, TIMEOUT_MS, &self->reason));
 	start_touch(&self->d, self->memory);
-	/* Time enough for the handler to try, on a slow machine too. */
-	EXPECT_FALSE(is_done(&self->d, 10 * NOBODY_MS));
+	/* Long enough for the handler to try, even on a slow host. */
+	EXPECT_FALSE(is_done(&self->d, 10 * SETTLE_MS));
 	ASSERT_EQ(0, munmap(self->taken, self->taken_len));
 	ASSERT_TRUE(is_done(&self->d, TIMEOUT_MS));
 	EXPECT_EQ('c', self->d.saw);
-	ASSERT_TRUE(hear(self->sock, LAZY_DONE, &self->stats, &self->reason));
+	ASSERT_TRUE(receives(self->sock, LAZY_DONE, &self->stats,
+			     &self->reason));
 	EXPECT_LT(0, self->stats.parked);
 	EXPECT_EQ(1, self->stats.demand);
 }
 
 TEST_F(shortage, but_not_for_ever)
 {
-	self->options.deadline_ms = NOBODY_MS;
+	self->options.deadline_ms = SETTLE_MS;
 	self->handler = start_handler(&self->sock, self->path, &self->options);
 	ASSERT_EQ(0, lazy_hand_over(self->sock, self->uffd, &self->region, NULL,
 				    1, TIMEOUT_MS, &self->reason));
 	start_touch(&self->d, self->memory);
-	ASSERT_TRUE(hear(self->sock, LAZY_FAILED, &self->stats, &self->reason));
-	EXPECT_NE(NULL, strstr(self->reason.text, "too long"));
-	EXPECT_FALSE(is_done(&self->d, NOBODY_MS));
-	/* Once nobody holds the userfaultfd, the fault takes a page by itself. */
+	ASSERT_TRUE(receives(self->sock, LAZY_FAILED, &self->stats,
+			     &self->reason));
+	EXPECT_NE(NULL, strstr(self->reason.text, "timed out filling"));
+	EXPECT_FALSE(is_done(&self->d, SETTLE_MS));
+	/* After the last close of the userfaultfd the kernel fills the page. */
 	ASSERT_EQ(0, munmap(self->taken, self->taken_len));
 }
 

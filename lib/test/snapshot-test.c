@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Tests of snapshots and working sets: what is written is what is read, and what
- * was damaged is refused, with a reason. Prints KTAP.
+ * Tests of snapshots and working sets: data is read back as written, and
+ * damaged files are rejected with a reason. Prints KTAP.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -40,7 +40,7 @@ FIXTURE_SETUP(snapshot)
 	w = snap_create(self->path, regions, 2, &self->reason);
 	ASSERT_NE(NULL, w);
 	ASSERT_EQ(0, snap_write_section(w, "one", "1", 1, &self->reason));
-	/* In two parts, the second one first. */
+	/* In two parts, in reverse order. */
 	ASSERT_EQ(0, snap_write_memory(w, LEN / 2, self->memory + LEN / 2,
 				       LEN / 2, &self->reason));
 	ASSERT_EQ(0, snap_write_section(w, "two", "22", 2, &self->reason));
@@ -59,7 +59,7 @@ TEST(the_checksum_is_crc32c)
 {
 	char data[99];
 
-	/* The check value of its definition. */
+	/* The check value from the definition of CRC-32C. */
 	ASSERT_EQ(0xe3069283, crc32c("123456789", 9));
 	memset(data, 0, sizeof(data));
 	EXPECT_NE(crc32c(data, 98), crc32c(data, 99));
@@ -104,7 +104,7 @@ TEST_F(snapshot, what_is_not_there_is_refused)
 	EXPECT_EQ(NULL, snap_open("/tmp", &self->reason));
 }
 
-/* Whether opening and reading all of the file finds something wrong. */
+/* Does opening and reading the whole file report an error? */
 static bool refused(const char *path, struct reason *reason)
 {
 	struct snapshot *s = snap_open(path, reason);
@@ -125,10 +125,10 @@ TEST_F(snapshot, every_cut_is_seen_before_memory_is_read)
 	for (off_t len = st.st_size - 1; len >= 0; len -= 61) {
 		ASSERT_EQ(0, truncate(self->path, len));
 		ASSERT_EQ(NULL, snap_open(self->path, &self->reason)) {
-			TH_LOG("cut to %ld of %ld bytes", (long)len,
+			TH_LOG("truncated to %ld of %ld bytes", (long)len,
 			       (long)st.st_size);
 		}
-		ASSERT_TRUE(strstr(self->reason.text, "cut short") ||
+		ASSERT_TRUE(strstr(self->reason.text, "truncated") ||
 			    strstr(self->reason.text, "not a snapshot"));
 	}
 }
@@ -143,7 +143,7 @@ TEST_F(snapshot, what_is_too_long_is_refused)
 	EXPECT_NE(NULL, strstr(self->reason.text, "too long"));
 }
 
-/* Flips a bit, looks, and flips it back. */
+/* Flips a bit, checks the file, and flips the bit back. */
 static bool flip_is_refused(const char *path, int fd, off_t at,
 			    struct reason *reason)
 {
@@ -191,7 +191,7 @@ TEST_F(snapshot, every_flipped_bit_is_seen)
 			continue;
 		ASSERT_TRUE(flip_is_refused(self->path, fd, s->chunks[i].where +
 					    4095, &self->reason));
-		EXPECT_NE(NULL, strstr(self->reason.text, "wrong checksum"));
+		EXPECT_NE(NULL, strstr(self->reason.text, "checksum mismatch"));
 	}
 	ASSERT_FALSE(refused(self->path, &self->reason));
 	snap_close(s);
@@ -239,7 +239,7 @@ TEST_F(snapshot, a_working_set_comes_back_or_is_refused)
 	fd = open(self->path, O_RDWR);
 	ASSERT_EQ(1, pwrite(fd, "x", 1, 100));
 	EXPECT_EQ(-1, working_set_load(&back, self->path, &self->reason));
-	EXPECT_NE(NULL, strstr(self->reason.text, "wrong checksum"));
+	EXPECT_NE(NULL, strstr(self->reason.text, "checksum mismatch"));
 	ASSERT_EQ(0, ftruncate(fd, 100));
 	EXPECT_EQ(-1, working_set_load(&back, self->path, &self->reason));
 	ASSERT_EQ(0, ftruncate(fd, 10));
