@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Loads a bzImage as Documentation/arch/x86/boot.rst wants it, and points the
- * vCPU at its 64-bit entry. Low memory is laid out like this:
+ * Loads a bzImage according to Documentation/arch/x86/boot.rst and sets the
+ * vCPU to its 64-bit entry point. Layout of the memory:
  *
  *	0x01000		GDT
  *	0x07000		boot_params, the "zero page"
- *	0x09000		page tables, which map the first 4 GiB as they are
+ *	0x09000		page tables: identity mapping of the first 4 GiB
  *	0x20000		command line
- *	0x100000	kernel, which unpacks itself to where it wants to be
+ *	0x100000	kernel, which decompresses itself to its final address
  *	end of memory	initramfs, right below
  */
 #define _GNU_SOURCE
@@ -27,7 +27,7 @@
 #define ZERO_PAGE	0x7000ULL
 #define PAGE_TABLES	0x9000ULL
 #define CMDLINE		0x20000ULL
-#define LOW_END		0x9fc00ULL	/* of what a PC has below 640 KiB */
+#define LOW_END		0x9fc00ULL	/* end of a PC's conventional memory */
 #define HIGH_MEMORY	0x100000ULL
 
 #define ENTRY_64	0x200		/* from the start of the kernel */
@@ -86,14 +86,14 @@ static int load(struct machine *m, const struct file *kernel,
 	size_t setup;
 
 	if (kernel->len < sizeof(*params))
-		return because(reason, "the kernel is too short");
+		return because(reason, "the kernel file is too short");
 	hdr = &((const struct boot_params *)kernel->data)->hdr;
 	if (hdr->boot_flag != 0xaa55 || memcmp(&hdr->header, "HdrS", 4) ||
 	    hdr->version < 0x20c || !(hdr->xloadflags & XLF_KERNEL_64))
-		return because(reason, "the kernel is no 64-bit bzImage");
+		return because(reason, "the kernel is not a 64-bit bzImage");
 	setup = (hdr->setup_sects + 1) * 512;
 	if (setup > kernel->len || strlen(cmdline) > hdr->cmdline_size)
-		return because(reason, "the kernel or its command line is not whole");
+		return because(reason, "the kernel file is truncated or its command line is too long");
 
 	unpacked = hdr->pref_address + hdr->init_size;
 	initrd_at = (m->memory.len - initrd->len) & ~0xfffULL;
@@ -129,7 +129,7 @@ static void make_page_tables(struct machine *m)
 		pmd[i] = i << 21 | HUGE_ENTRY | PRESENT_WRITE;
 }
 
-/* A flat segment, for the table in memory and for the vCPU. */
+/* A flat segment, for the GDT and for the vCPU. */
 static struct kvm_segment make_segment(struct machine *m, uint16_t selector,
 				       uint8_t type, bool code)
 {

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * PID 1 of the guest: counts, checks a pattern in its memory, and tells both.
+ * PID 1 of the guest: increments a counter, checks a pattern in its memory, and
+ * prints both.
  *
- * Each page of the pattern holds words that depend on their place. Pages are
- * checked in an order that jumps about, as a program's accesses do, some for
- * each tick of the counter; after a tick it sleeps, so that the timer has to
- * work. Lines that it prints:
+ * Each page of the pattern holds words that depend on their address. Each tick
+ * of the counter checks some of the pages, in scattered order as the accesses
+ * of a program; then it sleeps, which needs a working timer. Output:
  *
  *	guest: ready
  *	guest: tick N, P pages checked, W wrong
- *	guest: pass N, P pages checked, W wrong		all pages, once more
+ *	guest: pass N, P pages checked, W wrong		after each full pass
  */
 #define _GNU_SOURCE
 #include <stdint.h>
@@ -36,7 +36,7 @@ static void write_page(uint64_t *pattern, uint64_t page)
 		pattern[page * WORDS + i] = word(page, i);
 }
 
-/* Returns 1 if the page is not what was written to it. */
+/* Returns 1 if the page does not contain its pattern. */
 static int wrong(const uint64_t *pattern, uint64_t page)
 {
 	for (uint64_t i = 0; i < WORDS; i++)

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Restores on demand: arms the guest's memory, starts a handler in a process of
- * its own, hands the userfaultfd over, and watches the handler from then on.
+ * On-demand restore: registers the guest's memory, starts the handler process,
+ * passes it the userfaultfd, and monitors it from then on.
  *
- * Our own descriptor of the userfaultfd stays open until all memory is there.
- * So a handler that dies leaves the vCPU waiting, and not running on zeroes,
- * until we have noticed that the socket is closed and have stopped it.
+ * The VMM keeps its own descriptor of the userfaultfd open until all memory is
+ * filled. If the handler dies, the vCPU therefore keeps waiting instead of
+ * running on zero-filled pages, until the VMM notices the closed socket and
+ * stops it.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -20,10 +21,10 @@
 
 #include "vmm.h"
 
-#define HANDLER_FD	3		/* of the socket, in the handler */
-#define ANSWER_MS	60000		/* long enough for a busy machine */
+#define HANDLER_FD	3		/* the socket in the handler */
+#define ANSWER_MS	60000		/* long enough on a busy host */
 
-/* Also tells how the kernel answered. */
+/* Also reports the ioctls that UFFDIO_REGISTER returned. */
 static int arm(struct lazy *lazy, struct machine *m, bool minor,
 	       struct lazy_region *region, struct reason *reason)
 {
@@ -34,7 +35,7 @@ static int arm(struct lazy *lazy, struct machine *m, bool minor,
 			(minor ? UFFDIO_REGISTER_MODE_MINOR : 0),
 	};
 
-	/* The guest's faults are taken in the kernel: not UFFD_USER_MODE_ONLY. */
+	/* KVM faults in kernel mode, so no UFFD_USER_MODE_ONLY. */
 	lazy->uffd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 	if (lazy->uffd < 0)
 		return because(reason, "userfaultfd: %m");
@@ -57,7 +58,7 @@ static int start_handler(struct lazy *lazy, char *const argv[],
 	lazy->sock = sock[0];
 	lazy->handler = fork();
 	if (!lazy->handler) {
-		/* dup2() to itself would leave it close-on-exec. */
+		/* dup2() onto the same fd would leave it close-on-exec. */
 		if (sock[1] == HANDLER_FD)
 			fcntl(HANDLER_FD, F_SETFD, 0);
 		else
@@ -88,7 +89,7 @@ int lazy_begin(struct lazy *lazy, struct machine *m, bool minor,
 			      1, ANSWER_MS, reason);
 }
 
-/* All memory is there: no fault will come, and no handler is needed. */
+/* All memory is filled: no more faults, so unregister it. */
 static int disarm(struct lazy *lazy, struct machine *m, struct reason *reason)
 {
 	struct uffdio_range range = {
@@ -113,7 +114,7 @@ int lazy_watch(struct lazy *lazy, struct machine *m, struct reason *reason)
 		lazy->done = true;
 		return disarm(lazy, m, reason);
 	default:
-		return because(reason, "%s; the guest is stopped, with %llu of %llu pages there",
+		return because(reason, "%s; guest stopped with %llu of %llu pages filled",
 			       why.text, (unsigned long long)
 			       (lazy->stats.demand + lazy->stats.background +
 				lazy->stats.found),
@@ -148,9 +149,9 @@ int lazy_end(struct lazy *lazy, struct reason *reason)
 		close(lazy->uffd);
 	if (lazy->handler > 0)
 		status = wait_for_handler(lazy->handler);
-	/* Such as a working set that it could not write. */
+	/* For example, writing the working set failed. */
 	if (!ret && status)
-		return because(reason, "the handler ended with status %#x",
+		return because(reason, "the handler exited with status %#x",
 			       status);
 	return ret;
 }

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The machine: a VM with one vCPU, KVM's interrupt controllers and timer, and
- * our serial port.
+ * The guest's hardware: a VM with one vCPU, KVM's interrupt controllers and
+ * timer, and a serial port.
  *
- * The vCPU runs in a thread of its own, since a fault that is served by another
- * process keeps it inside of KVM_RUN for as long as that takes. A signal gets
- * it out of there: machine_stop().
+ * The vCPU has its own thread, since it stays in KVM_RUN while another process
+ * serves a fault. A signal interrupts KVM_RUN: machine_stop().
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -22,9 +21,9 @@
 
 #define KICK		SIGUSR1
 
-/* Three pages that KVM on Intel wants; outside of all memory. */
+/* Three pages that KVM needs on Intel, outside guest memory. */
 #define TSS_ADDRESS	0xfffbd000
-/* What KVM's own leaves begin with. */
+/* The first of KVM's own CPUID leaves. */
 #define PV_LEAVES	0x40000000
 #define MAX_LEAVES	256
 
@@ -56,10 +55,10 @@ struct kvm_cpuid2 *machine_cpuid(struct machine *m, struct reason *reason)
 	for (uint32_t i = 0; i < cpuid->nent; i++) {
 		struct kvm_cpuid_entry2 *e = &cpuid->entries[i];
 
-		/* Who knows of no KVM has no clock in memory to be restored. */
+		/* Without kvmclock there is no clock page to restore. */
 		if ((e->function & 0xffffff00) == PV_LEAVES)
 			continue;
-		/* What KVM tells is the APIC of the processor we run on. */
+		/* KVM reports the APIC ID of the host processor. */
 		if (e->function == 1)
 			e->ebx &= 0x00ffffff;
 		if (e->function == 0xb)
@@ -78,7 +77,7 @@ static int make_vm(struct machine *m, struct reason *reason)
 	if (m->kvm < 0)
 		return because(reason, "/dev/kvm: %m");
 	if (ioctl(m->kvm, KVM_GET_API_VERSION, 0) != KVM_API_VERSION)
-		return because(reason, "/dev/kvm has another API than version %d",
+		return because(reason, "/dev/kvm: API version is not %d",
 			       KVM_API_VERSION);
 	m->vm = ioctl(m->kvm, KVM_CREATE_VM, 0);
 	if (m->vm < 0)
@@ -128,7 +127,7 @@ int machine_make(struct machine *m, const struct kind *kind, size_t len,
 		.kvm = -1, .vm = -1, .vcpu = -1, .ended = -1,
 		.memory.fd = -1,
 	};
-	/* Without SA_RESTART: it is there to interrupt KVM_RUN. */
+	/* Without SA_RESTART: the signal must interrupt KVM_RUN. */
 	sigaction(KICK, &(struct sigaction) { .sa_handler = kicked }, NULL);
 	m->ended = eventfd(0, EFD_CLOEXEC);
 	if (m->ended < 0)
@@ -160,8 +159,8 @@ void machine_free(struct machine *m)
 
 /* ---- the vCPU ---- */
 
-/* A byte from the guest. True if the line that it ends was waited for. */
-static bool hear(struct machine *m, char c)
+/* A byte from the guest. Returns true if it completes the line waited for. */
+static bool guest_byte(struct machine *m, char c)
 {
 	if (c == '\r')
 		return false;
@@ -172,7 +171,7 @@ static bool hear(struct machine *m, char c)
 	}
 	m->line[m->line_len] = '\0';
 	m->line_len = 0;
-	return m->heard && m->heard(m->heard_arg, m->line);
+	return m->on_line && m->on_line(m->on_line_arg, m->line);
 }
 
 static void set_irq(struct machine *m)
@@ -188,7 +187,7 @@ static void set_irq(struct machine *m)
 	ioctl(m->vm, KVM_IRQ_LINE, &irq);
 }
 
-/* Ports that nothing answers read as ones, but for an idle clock chip. */
+/* Unassigned ports read as ones, except the RTC, which reads as idle. */
 static uint8_t read_port(struct machine *m, uint16_t port)
 {
 	if (port >= UART_PORT && port < UART_PORT + 8)
@@ -196,7 +195,7 @@ static uint8_t read_port(struct machine *m, uint16_t port)
 	return port == 0x71 ? 0 : 0xff;
 }
 
-/* Returns true if the vCPU shall stop, with the reason set. */
+/* Returns true, with the reason set, if the vCPU must stop. */
 static bool serve_io(struct machine *m)
 {
 	uint8_t *data = (uint8_t *)m->run + m->run->io.data_offset;
@@ -213,13 +212,13 @@ static bool serve_io(struct machine *m)
 			continue;
 		}
 		if (this == I8042_PORT && data[i] == I8042_RESET) {
-			because(&m->why, "the guest reset its machine");
+			because(&m->why, "the guest reset the VM");
 			return true;
 		}
 		if (this < UART_PORT || this >= UART_PORT + 8)
 			continue;
 		sent = uart_write(&m->uart, this - UART_PORT, data[i]);
-		found |= sent >= 0 && hear(m, sent);
+		found |= sent >= 0 && guest_byte(m, sent);
 	}
 	set_irq(m);
 	if (found)
@@ -228,8 +227,8 @@ static bool serve_io(struct machine *m)
 }
 
 /*
- * The instruction that caused an exit is finished by the next KVM_RUN; with
- * immediate_exit that is all that it does, and the state can be saved.
+ * The next KVM_RUN completes the instruction that caused an exit; with
+ * immediate_exit it does nothing else, so the state can be saved afterwards.
  */
 static void finish_exit(struct machine *m)
 {
@@ -246,7 +245,7 @@ static void serve_mmio(struct machine *m)
 		memset(m->run->mmio.data, 0xff, sizeof(m->run->mmio.data));
 }
 
-/* Returns true when the vCPU shall not run any more. */
+/* Returns true if the vCPU must not run any more. */
 static bool run_once(struct machine *m)
 {
 	if (ioctl(m->vcpu, KVM_RUN, 0)) {
@@ -270,7 +269,7 @@ static bool run_once(struct machine *m)
 		because(&m->why, "the guest crashed: triple fault");
 		return true;
 	case KVM_EXIT_INTERNAL_ERROR:
-		because(&m->why, "KVM gave up: internal error %u",
+		because(&m->why, "KVM internal error %u",
 			m->run->internal.suberror);
 		return true;
 	default:
@@ -312,7 +311,7 @@ void machine_stop(struct machine *m)
 		return;
 	m->stop = true;
 	m->run->immediate_exit = 1;
-	/* It may be on its way into KVM_RUN, so one signal need not be enough. */
+	/* A signal just before KVM_RUN is lost, so repeat it. */
 	while (!__atomic_load_n(&m->over, __ATOMIC_ACQUIRE)) {
 		pthread_kill(m->thread, KICK);
 		usleep(1000);

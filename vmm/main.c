@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The commands. Exits 0 if all went well, 1 if it did not, 2 on bad usage, 3 if
- * the kernel does not have such memory; the reason is one line on stderr. The
- * guest's words go to stdout.
+ * The commands. The exit status is 0 on success, 1 on failure, 2 on wrong
+ * usage, 3 if the kernel does not support the memory type; the reason is one
+ * line on stderr. The guest's output goes to stdout.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -22,30 +22,30 @@
 
 static const char usage_text[] =
 "usage: vmm run --kernel BZIMAGE --initrd CPIO --when TEXT --snapshot FILE\n"
-"	boots a guest, and saves it when a line that it prints has TEXT in it\n"
-"   --mem MIB		memory (64)\n"
-"   --memory KIND	what it is made of: anon, shmem, hugetlb, guest_memfd\n"
-"   --append ARGS	more for the kernel's command line\n"
+"	boot a guest, and save it when it prints a line that contains TEXT\n"
+"   --mem MIB		memory size (default 64)\n"
+"   --memory TYPE	memory type: anon, shmem, hugetlb, guest_memfd\n"
+"   --append ARGS	append to the kernel command line\n"
 "\n"
 "       vmm restore [--until TEXT] SNAPSHOT\n"
-"	goes on with it, until a line has TEXT in it\n"
-"   --memory KIND	as above\n"
-"   --lazy		run at once, fill memory on demand: with COPY\n"
+"	resume the guest until it prints a line that contains TEXT\n"
+"   --memory TYPE	as above\n"
+"   --lazy		run immediately, fill memory on demand: with COPY\n"
 "   --minor		the same, with populate and CONTINUE\n"
-"   --order FILE		with --lazy: a working set, what to fill first\n"
-"   --record FILE	with --lazy: write one\n"
-"   --no-background	with --lazy: fill nothing but what is asked for\n"
-"   --filled		with --lazy: run only when all is filled\n"
-"   --trace FILE		with --lazy: microseconds, pages on demand, pages\n"
-"			in the background: a line for each step\n"
-"   --compare		do not run; fill all, compare it with the snapshot\n"
-"   --progress LABEL	with --lazy: show a bar\n"
+"   --order FILE		with --lazy: fill the pages of this working set first\n"
+"   --record FILE	with --lazy: write the working set\n"
+"   --no-background	with --lazy: fill only pages that fault\n"
+"   --filled		with --lazy: run only after all memory is filled\n"
+"   --trace FILE		with --lazy: a line per step: microseconds, pages on\n"
+"			demand, pages in the background\n"
+"   --compare		do not run; fill all memory, compare with the snapshot\n"
+"   --progress LABEL	with --lazy: show a progress bar\n"
 "   --stats FILE		write NAME=VALUE lines\n"
 "\n"
-"       vmm handler SNAPSHOT	what --lazy starts\n"
-"       vmm verify SNAPSHOT	checks all checksums\n"
+"       vmm handler SNAPSHOT	the handler process, started by --lazy\n"
+"       vmm verify SNAPSHOT	check all checksums\n"
 "\n"
-"   --timeout S		(60) for the guest to say TEXT\n";
+"   --timeout S		seconds to wait for TEXT (default 60)\n";
 
 static struct {
 	const char *kernel, *initrd, *append, *text, *snapshot;
@@ -56,7 +56,7 @@ static struct {
 	bool lazy, minor, no_background, filled, compare;
 } opt = { .append = "", .mib = 64, .timeout = 60 };
 
-/* Everything is measured from here. */
+/* The time that all measurements are relative to. */
 static uint64_t start;
 
 static uint64_t now(void)
@@ -68,8 +68,8 @@ static uint64_t now(void)
 }
 
 /*
- * Where demo/guest counts instructions: no operations that its plugin for QEMU
- * (lab/count.c) knows by their displacement.
+ * Marks for the instruction counts of demo/guest: NOPs that its QEMU plugin
+ * (lab/count.c) recognizes by their displacement.
  */
 static inline void mark_restore(void)
 {
@@ -81,36 +81,36 @@ static inline void mark_first(void)
 	asm volatile("nopl 0x666d6d76(%%rax)" : : : "memory");
 }
 
-/* What a failure exits with. */
+/* Exit status of a failure. */
 static int failure = 1;
 
-static int complain(const struct reason *reason)
+static int print_failure(const struct reason *reason)
 {
 	fflush(stdout);
 	fprintf(stderr, "vmm: %s\n", reason->text);
 	return failure;
 }
 
-/* ---- what the guest says ---- */
+/* ---- the guest's output ---- */
 
 static struct {
 	struct lazy *lazy;		/* or NULL */
-	uint64_t first_ns;		/* to the first line, 0: none yet */
+	uint64_t first_ns;		/* until the first line, 0: none yet */
 	char first[128], last[128];
-} heard;
+} output;
 
-/* In the vCPU's thread. */
-static bool hear(void *arg, const char *line)
+/* Called in the vCPU's thread. */
+static bool guest_line(void *arg, const char *line)
 {
 	(void)arg;
-	if (!heard.first_ns) {
-		heard.first_ns = now() - start;
+	if (!output.first_ns) {
+		output.first_ns = now() - start;
 		mark_first();
-		if (heard.lazy)
-			lazy_alive(heard.lazy->sock);
-		snprintf(heard.first, sizeof(heard.first), "%s", line);
+		if (output.lazy)
+			lazy_alive(output.lazy->sock);
+		snprintf(output.first, sizeof(output.first), "%s", line);
 	}
-	snprintf(heard.last, sizeof(heard.last), "%s", line);
+	snprintf(output.last, sizeof(output.last), "%s", line);
 	if (!opt.progress) {
 		puts(line);
 		fflush(stdout);
@@ -125,7 +125,7 @@ static void show_bar(const struct lazy_stats *s)
 	uint64_t there = s->demand + s->background + s->found + s->removed;
 	int full;
 
-	/* A page that was given up is counted again when it is filled. */
+	/* A discarded page is counted again when it is filled. */
 	if (there > s->pages)
 		there = s->pages;
 	full = s->pages ? there * WIDTH / s->pages : 0;
@@ -136,23 +136,23 @@ static void show_bar(const struct lazy_stats *s)
 	fflush(stdout);
 }
 
-/* Where it is may tell why. */
+/* The instruction pointer helps to find the cause. */
 static int too_late(struct machine *m, bool running, struct reason *reason)
 {
 	struct kvm_regs regs = {};
 
 	if (!running)
-		return because(reason, "after %d s its memory is not filled",
+		return because(reason, "timed out after %d s filling the guest's memory",
 			       opt.timeout);
 	machine_stop(m);
 	ioctl(m->vcpu, KVM_GET_REGS, &regs);
-	return because(reason, "after %d s the guest, now at %#llx, flags %#llx, has not said '%s'",
-		       opt.timeout, regs.rip, regs.rflags, opt.text);
+	return because(reason, "timed out after %d s waiting for '%s'; guest at RIP %#llx, RFLAGS %#llx",
+		       opt.timeout, opt.text, regs.rip, regs.rflags);
 }
 
 /*
- * Waits until the vCPU has stopped by itself and, if @lazy, all memory is there.
- * Whatever goes wrong stops it.
+ * Waits until the vCPU has stopped by itself and, with @lazy, all memory is
+ * filled. Any failure stops the vCPU.
  */
 static int watch(struct machine *m, struct lazy *lazy, bool running,
 		 struct reason *reason)
@@ -199,18 +199,18 @@ static int run(struct machine *m, struct reason *reason)
 
 	if (machine_make(m, opt.kind, opt.mib << 20, reason))
 		return -1;
-	/* A guest that measures it itself is wrong on a busy machine. */
+	/* On a busy host the guest's own calibration would be wrong. */
 	khz = ioctl(m->vcpu, KVM_GET_TSC_KHZ);
 	if (khz <= 0)
 		return because(reason, "KVM_GET_TSC_KHZ: %m");
 	if (asprintf(&whole, "%s tsc_early_khz=%d %s", cmdline, khz,
 		     opt.append) < 0)
-		return because(reason, "no memory");
+		return because(reason, "out of memory");
 	ret = boot_linux(m, opt.kernel, opt.initrd, whole, reason);
 	free(whole);
 	if (ret)
 		return -1;
-	m->heard = hear;
+	m->on_line = guest_line;
 	if (machine_start(m, reason) || watch(m, NULL, true, reason))
 		return -1;
 	machine_stop(m);
@@ -225,7 +225,7 @@ static int cmd_run(void)
 
 	ret = run(&m, &reason);
 	machine_free(&m);
-	return ret ? complain(&reason) : 0;
+	return ret ? print_failure(&reason) : 0;
 }
 
 /* ---- vmm restore ---- */
@@ -239,7 +239,7 @@ static int compare(const struct machine *m, const struct snapshot *snap,
 		if (snap_read(snap, at, chunk, SNAP_CHUNK, reason))
 			return -1;
 		if (memcmp(chunk, m->memory.host + at, SNAP_CHUNK))
-			return because(reason, "memory at %#llx is not that of the snapshot",
+			return because(reason, "memory at %#llx differs from the snapshot",
 				       (unsigned long long)at);
 	}
 	return 0;
@@ -274,7 +274,7 @@ static int restore(struct machine *m, struct lazy *lazy,
 		   const struct snapshot *snap, struct reason *reason)
 {
 	if (snap->header.nr_regions != 1 || snap->regions[0].guest)
-		return because(reason, "%s: memory that is not in one piece from 0 on",
+		return because(reason, "%s: memory is not a single region at address 0",
 			       opt.snapshot);
 	if (machine_make(m, opt.kind, snap->len, reason)) {
 		if (errno == EOPNOTSUPP)
@@ -291,8 +291,8 @@ static int restore(struct machine *m, struct lazy *lazy,
 			return -1;
 		return compare(m, snap, reason);
 	}
-	m->heard = hear;
-	heard.lazy = opt.lazy ? lazy : NULL;
+	m->on_line = guest_line;
+	output.lazy = opt.lazy ? lazy : NULL;
 	if (opt.filled && watch(m, lazy, false, reason))
 		return -1;
 	if (machine_start(m, reason))
@@ -310,7 +310,7 @@ static int write_stats(const struct machine *m, const struct lazy *lazy,
 		return because(reason, "%s: %m", opt.stats);
 #define NUMBER(name, value) \
 	fprintf(file, name "=%llu\n", (unsigned long long)(value))
-	NUMBER("first_ns", heard.first_ns);
+	NUMBER("first_ns", output.first_ns);
 	NUMBER("whole_ns", now() - start);
 	NUMBER("pages", m->memory.len / m->memory.kind->granule);
 	NUMBER("granule", m->memory.kind->granule);
@@ -319,7 +319,7 @@ static int write_stats(const struct machine *m, const struct lazy *lazy,
 	NUMBER("background", s->background);
 	NUMBER("found", s->found);
 	NUMBER("parked", s->parked);
-	/* Only what was measured. */
+	/* Only if they were measured. */
 	if (s->alive_nanoseconds) {
 		NUMBER("alive_faults", s->alive_faults);
 		NUMBER("alive_demand", s->alive_demand);
@@ -327,7 +327,7 @@ static int write_stats(const struct machine *m, const struct lazy *lazy,
 		NUMBER("alive_found", s->alive_found);
 	}
 #undef NUMBER
-	fprintf(file, "first='%s'\nlast='%s'\n", heard.first, heard.last);
+	fprintf(file, "first='%s'\nlast='%s'\n", output.first, output.last);
 	if (fclose(file))
 		return because(reason, "%s: %m", opt.stats);
 	return 0;
@@ -345,22 +345,23 @@ static int cmd_restore(void)
 	mark_restore();
 	snap = snap_open(opt.snapshot, &reason);
 	if (!snap)
-		return complain(&reason);
+		return print_failure(&reason);
 	ret = restore(&m, &lazy, snap, &reason);
-	/* The vCPU first: then nobody is left to see what a closed userfaultfd
-	 * makes of its faults.
+	/*
+	 * Stop the vCPU first: closing the userfaultfd would resolve its faults
+	 * with zero-filled pages.
 	 */
 	machine_stop(&m);
 	if (opt.progress)
 		fputs("\r\033[K", stdout);
-	/* If both failed, the first failure is the reason. */
+	/* If both failed, report the first failure. */
 	if (lazy_end(&lazy, &end) && !ret)
 		ret = because(&reason, "%s", end.text);
 	if (!ret && opt.stats)
 		ret = write_stats(&m, &lazy, &reason);
 	machine_free(&m);
 	snap_close(snap);
-	return ret ? complain(&reason) : 0;
+	return ret ? print_failure(&reason) : 0;
 }
 
 /* ---- vmm handler ---- */
@@ -388,7 +389,7 @@ static int handle(const struct snapshot *snap, struct reason *reason)
 			return -1;
 		options.order = &order;
 	}
-	/* A record is whole only if nobody fills what would be asked for. */
+	/* The record is complete only without background fills. */
 	if (opt.record) {
 		options.record = &record;
 		options.background_when_alive = true;
@@ -416,13 +417,13 @@ static int cmd_handler(void)
 	struct snapshot *snap = snap_open(opt.snapshot, &reason);
 	int ret;
 
-	/* Else it is "exe", for that is how it was started. */
+	/* Otherwise the name would be "exe", from /proc/self/exe. */
 	prctl(PR_SET_NAME, "vmm-handler");
 	if (!snap)
-		return complain(&reason);
+		return print_failure(&reason);
 	ret = handle(snap, &reason);
 	snap_close(snap);
-	return ret ? complain(&reason) : 0;
+	return ret ? print_failure(&reason) : 0;
 }
 
 static int cmd_verify(void)
@@ -432,10 +433,10 @@ static int cmd_verify(void)
 	int ret;
 
 	if (!snap)
-		return complain(&reason);
+		return print_failure(&reason);
 	ret = snap_verify(snap, &reason);
 	snap_close(snap);
-	return ret ? complain(&reason) : 0;
+	return ret ? print_failure(&reason) : 0;
 }
 
 /* ---- the command line ---- */
@@ -493,7 +494,7 @@ static void parse(int argc, char **argv)
 		case 'm':
 			opt.kind = find_kind(optarg);
 			if (!opt.kind)
-				usage("no memory is named '%s': it is one of %s",
+				usage("unknown memory type '%s', must be one of %s",
 				      optarg, kind_names());
 			break;
 		case 'c': opt.lazy = opt.minor = true; break;
@@ -516,13 +517,13 @@ static void parse(int argc, char **argv)
 	if (!opt.lazy && (opt.order || opt.record || opt.trace ||
 			  opt.no_background || opt.filled || opt.progress) &&
 	    strcmp(argv[0], "handler"))
-		usage("what you want needs --lazy");
+		usage("these options require --lazy");
 	if (opt.compare && opt.no_background)
-		usage("there is nothing to compare with --no-background");
+		usage("--compare and --no-background are mutually exclusive");
 	if (opt.filled && (opt.no_background || opt.record))
-		usage("--filled needs the background that --no-background and --record prevent");
+		usage("--filled cannot be used with --no-background or --record");
 	if (opt.timeout <= 0 || !opt.mib || opt.mib > MAX_MEMORY >> 20)
-		usage("a number is out of its range");
+		usage("number out of range");
 }
 
 int main(int argc, char **argv)
@@ -536,27 +537,27 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (argc < 2)
-		usage("no command");
+		usage("missing command");
 	parse(argc - 1, argv + 1);
 	argc -= 1 + optind;
 	argv += 1 + optind;
 	if (!strcmp(command, "run")) {
 		if (argc || !opt.kernel || !opt.initrd || !opt.text ||
 		    !opt.snapshot)
-			usage("run wants --kernel, --initrd, --when and --snapshot");
+			usage("run requires --kernel, --initrd, --when and --snapshot");
 		return cmd_run();
 	}
 	if (argc != 1)
-		usage("there must be one snapshot");
+		usage("exactly one snapshot is required");
 	opt.snapshot = argv[0];
 	if (!strcmp(command, "restore")) {
 		if (!opt.text && !opt.compare)
-			usage("restore wants --until or --compare");
+			usage("restore requires --until or --compare");
 		return cmd_restore();
 	}
 	if (!strcmp(command, "handler"))
 		return cmd_handler();
 	if (!strcmp(command, "verify"))
 		return cmd_verify();
-	usage("there is no command '%s'", command);
+	usage("unknown command '%s'", command);
 }

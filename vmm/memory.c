@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The guest's memory: one mapping, of whatever kind was asked for.
+ * The guest's memory: one mapping of the selected memory type.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -14,13 +14,13 @@
 
 #include "vmm.h"
 
-/* For headers that are older than a guest_memfd that can be mapped. */
+/* Missing in headers older than mappable guest_memfd. */
 #ifndef KVM_CAP_GUEST_MEMFD_FLAGS
 #define KVM_CAP_GUEST_MEMFD_FLAGS	244
 #define GUEST_MEMFD_FLAG_MMAP		(1ULL << 0)
 #define GUEST_MEMFD_FLAG_INIT_SHARED	(1ULL << 1)
 #endif
-/* For those of a kernel that cannot fill it with pwrite(). */
+/* Missing in headers of kernels that cannot fill it with pwrite(). */
 #ifndef GUEST_MEMFD_FLAG_PWRITE
 #define GUEST_MEMFD_FLAG_PWRITE		(1ULL << 30)
 #endif
@@ -96,8 +96,8 @@ int memory_make(struct memory *memory, const struct kind *kind, int vm,
 
 	*memory = (struct memory) { .kind = kind, .len = len, .fd = -1 };
 	if (!len || len > MAX_MEMORY || len % kind->granule)
-		return because(reason, "the guest cannot have %zu bytes of %s memory",
-			       len, kind->name);
+		return because(reason, "invalid size for %s memory: %zu bytes",
+			       kind->name, len);
 	if (kind->open) {
 		memory->fd = kind->open(vm, len);
 		if (memory->fd < 0)

@@ -1,10 +1,10 @@
-# The VMM and its guest's initramfs, for the test machine:
+# The VMM and its guest's initramfs, for the VM of the lab:
 #
 #	make -f vmm/programs.mk
 #
-# They go to extra=DIRECTORY (out/vmm/extra), whose contents are the root of the
-# machine's file system: usr/bin/vmm, and in vmm/ the guest's initramfs and kernel,
-# which is the patched one, whatever kernel the machine runs.
+# They go to extra=DIRECTORY (out/vmm/extra), whose content is copied to the
+# root of the VM's file system: usr/bin/vmm, and in vmm/ the guest's initramfs
+# and kernel, which is always the patched kernel.
 
 top := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST))/..)))
 extra := $(top)/out/vmm/extra
@@ -20,7 +20,7 @@ headers := $(wildcard $(top)/lib/*.h $(top)/vmm/*.h)
 
 all: $(extra)/usr/bin/vmm $(extra)/vmm/initrd $(extra)/vmm/bzImage
 
-# Written to another name first: a stopped build leaves no half program.
+# Through a temporary name, so an interrupted build leaves no partial program.
 $(extra)/usr/bin/vmm: $(library) $(program) $(headers)
 	@mkdir -p $(@D) $(work)
 	@echo '  CC      $(@F)'

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What of the machine goes into a snapshot, and in which order it comes back.
+ * Saves the state of the VM to a snapshot and restores it in the required
+ * order.
  *
- * Most of it is a structure that one ioctl reads and another one writes: a line
- * of the table each. The order of the table is that of writing: CPUID before
- * what depends on it, the local APIC before the MSR of its timer, events and
- * mp_state last.
+ * Most of the state consists of structures that one ioctl reads and another
+ * ioctl writes: a table row each. Rows are in the order of the restore: CPUID
+ * before state that depends on it, the local APIC before the MSR of its timer,
+ * events and mp_state last.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -19,10 +20,10 @@
 
 static const struct part {
 	const char *name;
-	bool vcpu;			/* else of the VM */
+	bool vcpu;			/* of the vCPU, otherwise of the VM */
 	unsigned long get, set;
 	size_t len;
-	uint32_t chip;			/* KVM_GET_IRQCHIP wants to know which */
+	uint32_t chip;			/* chip_id of KVM_GET_IRQCHIP */
 } parts[] = {
 	{ "sregs2", true, KVM_GET_SREGS2, KVM_SET_SREGS2, sizeof(struct kvm_sregs2), 0 },
 	{ "regs", true, KVM_GET_REGS, KVM_SET_REGS, sizeof(struct kvm_regs), 0 },
@@ -77,7 +78,7 @@ static int load_part(struct machine *m, const struct snapshot *snap,
 
 	if (snap_read_section(snap, part->name, data, part->len, reason))
 		return -1;
-	/* The clock goes on from where it stood; how long that was is nothing. */
+	/* The clock continues from its saved value. */
 	if (part->set == KVM_SET_CLOCK)
 		((struct kvm_clock_data *)data)->flags = 0;
 	if (call(m, part, part->set, data))
@@ -85,7 +86,7 @@ static int load_part(struct machine *m, const struct snapshot *snap,
 	return 0;
 }
 
-/* ---- what is no plain structure ---- */
+/* ---- state of variable size ---- */
 
 static int save_cpuid(struct machine *m, struct snap_writer *w,
 		      struct reason *reason)
@@ -101,7 +102,7 @@ static int save_cpuid(struct machine *m, struct snap_writer *w,
 	return ret;
 }
 
-/* A section of any length; to be freed. */
+/* Reads a section of any length, which the caller frees. */
 static void *read_any(const struct snapshot *snap, const char *name,
 		      size_t *len, struct reason *reason)
 {
@@ -134,7 +135,7 @@ static int load_cpuid(struct machine *m, const struct snapshot *snap,
 		return -1;
 	if (len < sizeof(*cpuid) || len != sizeof(*cpuid) + cpuid->nent *
 	    sizeof(*cpuid->entries))
-		ret = because(reason, "section cpuid makes no sense");
+		ret = because(reason, "section cpuid is invalid");
 	else if (ioctl(m->vcpu, KVM_SET_CPUID2, cpuid))
 		ret = because(reason, "cannot restore cpuid: %m");
 	else
@@ -143,7 +144,7 @@ static int load_cpuid(struct machine *m, const struct snapshot *snap,
 	return ret;
 }
 
-/* The registers of the FPU and all that XSAVE knows. */
+/* The FPU registers and all other XSAVE state. */
 static size_t xsave_len(struct machine *m)
 {
 	int len = ioctl(m->vm, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
@@ -190,7 +191,7 @@ static struct kvm_msr_list *msr_list(struct machine *m, struct reason *reason)
 {
 	struct kvm_msr_list probe = {}, *list;
 
-	/* -E2BIG, and the number. */
+	/* Fails with E2BIG and sets the number. */
 	ioctl(m->kvm, KVM_GET_MSR_INDEX_LIST, &probe);
 	list = calloc(1, sizeof(*list) + probe.nmsrs * sizeof(*list->indices));
 	if (!list) {
@@ -211,7 +212,7 @@ struct one_msr {
 	struct kvm_msr_entry entry;
 };
 
-/* All that this vCPU has: KVM's list is that of any vCPU. */
+/* Reads the MSRs that this vCPU has: KVM's list covers all vCPU models. */
 static int save_msrs(struct machine *m, struct snap_writer *w,
 		     struct reason *reason)
 {
@@ -246,7 +247,7 @@ static int load_msr(struct machine *m, const struct kvm_msr_entry *msr,
 
 	if (ioctl(m->vcpu, KVM_SET_MSRS, &one) == 1)
 		return 0;
-	/* One that cannot be written is good if it has the value already. */
+	/* A read-only MSR is fine if it already has the value. */
 	one.entry.data = ~msr->data;
 	if (ioctl(m->vcpu, KVM_GET_MSRS, &one) == 1 &&
 	    one.entry.data == msr->data)
@@ -254,7 +255,7 @@ static int load_msr(struct machine *m, const struct kvm_msr_entry *msr,
 	return because(reason, "cannot restore MSR %#x", msr->index);
 }
 
-/* The deadline of the local APIC's timer only counts once that is there. */
+/* The TSC deadline takes effect only after the local APIC is restored. */
 static int load_msrs(struct machine *m, const struct snapshot *snap,
 		     bool deadline, struct reason *reason)
 {
@@ -272,7 +273,7 @@ static int load_msrs(struct machine *m, const struct snapshot *snap,
 	return ret;
 }
 
-/* ---- all of it ---- */
+/* ---- complete state ---- */
 
 int state_save(struct machine *m, const char *path, struct reason *reason)
 {
@@ -319,7 +320,7 @@ int state_load(struct machine *m, const struct snapshot *snap,
 int state_load_memory(struct machine *m, const struct snapshot *snap,
 		      struct reason *reason)
 {
-	/* Fresh memory is zero: what is zero in the snapshot stays untouched. */
+	/* New memory is zero, so skip zero pages of the snapshot. */
 	for (uint64_t at = 0; at < snap->len; at += SNAP_CHUNK)
 		if (!snap_is_zero(snap, at, SNAP_CHUNK) &&
 		    snap_read(snap, at, m->memory.host + at, SNAP_CHUNK, reason))

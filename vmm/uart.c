@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The serial port: a 16550A that sends each byte at once and receives none.
+ * The serial port: a 16550A that transmits each byte immediately and never
+ * receives.
  */
 #include <linux/serial_reg.h>
 
@@ -16,7 +17,7 @@ bool uart_irq(const struct uart *uart)
 	return uart->ier & UART_IER_THRI && uart->thr_empty;
 }
 
-/* In loopback the outputs of the modem control are its inputs. */
+/* In loopback mode the modem control outputs are the modem status inputs. */
 static uint8_t modem_status(const struct uart *uart)
 {
 	uint8_t msr = 0;
@@ -40,7 +41,7 @@ static uint8_t identify_irq(struct uart *uart)
 
 	if (!uart_irq(uart))
 		return fifo | UART_IIR_NO_INT;
-	uart->thr_empty = 0;		/* reading it is what clears it */
+	uart->thr_empty = 0;		/* cleared by the read */
 	return fifo | UART_IIR_THRI;
 }
 

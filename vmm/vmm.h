@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A small virtual machine monitor on /dev/kvm: boots Linux, saves it to a file,
- * and restores it, at once or on demand.
+ * A small virtual machine monitor for /dev/kvm: boots Linux, saves it to a
+ * file, and restores it, at once or on demand.
  *
  *	main.c		the commands
- *	memory.c	the guest's memory, of any kind
- *	machine.c	the KVM objects, and the loop of the vCPU
- *	boot.c		puts a bzImage into the memory, as its boot protocol wants
- *	uart.c		the serial port, the guest's only device outside of KVM
- *	state.c		what of the machine goes into a snapshot
- *	lazy.c		restores on demand, with a handler in another process
+ *	memory.c	the guest's memory, of each type
+ *	machine.c	the KVM objects and the vCPU loop
+ *	boot.c		loads a bzImage according to its boot protocol
+ *	uart.c		the serial port, the only device outside KVM
+ *	state.c		saves and restores the state of the VM
+ *	lazy.c		restores on demand, with a handler process
  *
- * The guest has one processor, at most 2 GiB of memory from address 0 on, the
- * interrupt controllers and the timer that KVM brings, and a serial port.
+ * The guest has one processor, at most 2 GiB of memory at address 0, KVM's
+ * in-kernel interrupt controllers and timer, and a serial port.
  */
 #ifndef VMM_H
 #define VMM_H
@@ -31,18 +31,18 @@
 
 /* ---- memory.c ---- */
 
-/* A kind of memory. A new one is a new line of the table in memory.c. */
+/* A memory type: an entry of the table in memory.c. */
 struct kind {
 	const char *name;
-	size_t granule;			/* bytes filled at once */
-	enum lazy_populate populate;	/* how MINOR fills it, if it can */
+	size_t granule;			/* bytes filled per fault */
+	enum lazy_populate populate;	/* for MINOR; LAZY_COPY: no MINOR */
 	bool minor;
 	int (*open)(int vm, size_t len);	/* its file, or -1 and errno */
 };
 
 struct memory {
 	const struct kind *kind;
-	char *host;			/* where it is mapped */
+	char *host;			/* address of the mapping */
 	size_t len;
 	int fd;				/* -1 if it has none */
 };
@@ -58,10 +58,10 @@ void memory_free(struct memory *memory);
 #define UART_PORT	0x3f8
 #define UART_IRQ	4
 
-/* A 16550A. All that is in it is state that a snapshot keeps. */
+/* A 16550A. All members are saved in snapshots. */
 struct uart {
 	uint8_t ier, lcr, mcr, fcr, scr, dll, dlm;
-	uint8_t thr_empty;		/* and the guest has not been told */
+	uint8_t thr_empty;		/* interrupt pending for the guest */
 };
 
 uint8_t uart_read(struct uart *uart, uint16_t reg);
@@ -79,21 +79,21 @@ struct machine {
 	struct uart uart;
 	bool irq_raised;
 
-	/* What the guest says, line by line. */
+	/* The guest's output, line by line. */
 	char line[256];
 	size_t line_len;
-	/* Called with each whole line; true stops the vCPU. */
-	bool (*heard)(void *arg, const char *line);
-	void *heard_arg;
+	/* Called for each complete line; returning true stops the vCPU. */
+	bool (*on_line)(void *arg, const char *line);
+	void *on_line_arg;
 
 	/* The vCPU's thread. */
 	pthread_t thread;
 	bool started;
-	volatile bool stop;		/* somebody wants it to end */
-	bool over;			/* it has ended: how is in why */
-	bool good;			/* because of heard() */
+	volatile bool stop;		/* set to stop the vCPU */
+	bool over;			/* has stopped; the reason is in why */
+	bool good;			/* stopped by on_line() */
 	struct reason why;
-	int ended;			/* an eventfd: readable when over */
+	int ended;			/* eventfd, readable when over */
 };
 
 int machine_make(struct machine *m, const struct kind *kind, size_t len,
@@ -101,9 +101,9 @@ int machine_make(struct machine *m, const struct kind *kind, size_t len,
 void machine_free(struct machine *m);
 /* Starts the vCPU in a thread of its own. */
 int machine_start(struct machine *m, struct reason *reason);
-/* Makes it stop, wherever it is, and waits until it has. */
+/* Stops the vCPU and waits until it has stopped. */
 void machine_stop(struct machine *m);
-/* The CPUID that KVM supports, less what a guest might take from KVM itself. */
+/* The CPUID that KVM supports, without paravirtual features. */
 struct kvm_cpuid2 *machine_cpuid(struct machine *m, struct reason *reason);
 
 /* ---- boot.c ---- */
@@ -114,7 +114,7 @@ int boot_linux(struct machine *m, const char *kernel, const char *initrd,
 /* ---- state.c ---- */
 
 int state_save(struct machine *m, const char *path, struct reason *reason);
-/* All but the memory. */
+/* Everything except the memory. */
 int state_load(struct machine *m, const struct snapshot *snap,
 	       struct reason *reason);
 int state_load_memory(struct machine *m, const struct snapshot *snap,
@@ -122,25 +122,25 @@ int state_load_memory(struct machine *m, const struct snapshot *snap,
 
 /* ---- lazy.c ---- */
 
-/* A restore on demand, as the hypervisor sees it. */
+/* An on-demand restore, from the hypervisor's side. */
 struct lazy {
-	int sock;			/* to the handler, -1: there is none;
+	int sock;			/* to the handler, -1 if there is none;
 					 * open until the vCPU has stopped
 					 */
-	int uffd;			/* open until all memory is there */
+	int uffd;			/* open until all memory is filled */
 	pid_t handler;
 	bool done;
 	struct lazy_stats stats;
 };
 
-/* Arms the memory, starts a handler with these arguments and hands it over. */
+/* Registers the memory, starts a handler with @handler_argv, hands over. */
 int lazy_begin(struct lazy *lazy, struct machine *m, bool minor,
 	       char *const handler_argv[], struct reason *reason);
-/* Hears the handler, when the socket is readable. Fails if it has failed. */
+/* Reads the handler's messages once the socket is readable. */
 int lazy_watch(struct lazy *lazy, struct machine *m, struct reason *reason);
 /*
- * After the vCPU has stopped: ends the handler, which gives its statistics. Fails
- * if it has failed or gone.
+ * After the vCPU has stopped: ends the handler and gets its statistics. Fails
+ * if the handler has failed or exited.
  */
 int lazy_end(struct lazy *lazy, struct reason *reason);
 
