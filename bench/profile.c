@@ -1,46 +1,46 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A plugin for QEMU that counts the instructions that each function of the
- * guest's kernel executes, between the marks that bench/workloads.c sets
- * around what it measures. bench/profile builds and uses it:
+ * QEMU plugin that counts the instructions executed by each kernel function of
+ * the VM, between the marks that bench/workloads.c sets around a measurement.
+ * bench/profile builds and uses it:
  *
  *	-plugin profile.so,symbols=FILE,counts=FILE
  *
- * SYMBOLS is what `nm -n vmlinux` prints. COUNTS becomes a table of
- * tab-separated values: function, count; the functions that ran only. The last
- * line is for page table locks: how many instructions they were held for in all, and
- * how often they were taken.
+ * The symbols are the output of `nm -n vmlinux`. The counts are written as a
+ * table of tab-separated values: function, count; only for functions that ran.
+ * The last line is for page table locks: the total number of instructions that
+ * they were held for, and the number of acquisitions.
  */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "../lab/qemu_plugin.h"
 
-/* nopl MARK(%rax): the same as in bench/workloads.c. */
+/* nopl MARK(%rax), as in bench/workloads.c */
 static const uint8_t mark_begin[] = { 0x0f, 0x1f, 0x80, 'u', 'f', 'f', 'd' };
 static const uint8_t mark_end[] = { 0x0f, 0x1f, 0x80, 'd', 'f', 'f', 'u' };
 
-/* The first stands for everything outside of the kernel. */
+/* The first entry is for everything outside the kernel. */
 static struct function {
 	uint64_t at;
-	uint64_t now;		/* counts on from the start of the machine */
-	uint64_t before;	/* at the last mark that begins */
-	uint64_t sum;		/* between marks */
+	uint64_t now;		/* count since the start of the VM */
+	uint64_t before;	/* count at the last begin mark */
+	uint64_t sum;		/* sum between marks */
 	char name[64];
 } *functions;
 static size_t count;
 static const char *counts_path;
 
 /*
- * A page table lock: what _raw_spin_lock() writes to when __pte_offset_map_lock()
- * has called it. It is held until a byte of zero is written there.
+ * A page table lock: the address that _raw_spin_lock() writes to when called by
+ * __pte_offset_map_lock(). It is held until a zero byte is written there.
  */
 static struct {
-	bool wanted;		/* it will be the next one taken */
-	uint64_t at;		/* its address while it is held, else 0 */
+	bool wanted;		/* the next lock taken is a page table lock */
+	uint64_t at;		/* its address while it is held, otherwise 0 */
 	uint64_t since;
-	uint64_t held;		/* instructions, between marks */
-	uint64_t taken;		/* times */
+	uint64_t held;		/* instructions between marks */
+	uint64_t taken;		/* number of acquisitions */
 } lock;
 static uint64_t executed;	/* instructions, of all functions */
 static bool measuring;
@@ -49,7 +49,7 @@ static struct function *function_at(uint64_t address)
 {
 	size_t low = 0, high = count;
 
-	/* The last one that begins at the address or before it. */
+	/* The last function that starts at or before the address. */
 	while (high - low > 1) {
 		size_t middle = low + (high - low) / 2;
 
@@ -96,7 +96,7 @@ static void drop_lock(unsigned int vcpu, qemu_plugin_meminfo_t info,
 	lock.taken++;
 }
 
-/* movb $0, to memory: how a spinlock is dropped, among other things */
+/* movb $0 to memory, which releases a spinlock, among other uses */
 static bool clears_byte(const struct qemu_plugin_insn *insn)
 {
 	const uint8_t *bytes = qemu_plugin_insn_data(insn);
@@ -212,7 +212,7 @@ static bool read_symbols(const char *path)
 		if (sscanf(line, "%llx %c %511s", &at, &type, name) != 3 ||
 		    !strchr("tTwW", type) || at < 1ULL << 63)
 			continue;
-		/* Of several names for one place, the first will do. */
+		/* Of several names for an address, use the first. */
 		if (functions[count - 1].at != at)
 			good = add_function(at, name);
 	}
@@ -235,7 +235,7 @@ qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info *info,
 			counts_path = strdup(argv[i] + 7);
 	}
 	if (!symbols || !counts_path || !read_symbols(symbols)) {
-		fprintf(stderr, "profile: symbols=FILE,counts=FILE: bad\n");
+		fprintf(stderr, "profile: missing or unusable symbols=FILE,counts=FILE\n");
 		return -1;
 	}
 	qemu_plugin_register_vcpu_tb_trans_cb(id, translate);

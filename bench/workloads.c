@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What `make bench` measures: every operation of userfaultfd, and the ordinary
- * faults that must not pay for it. Runs in the test machine, which QEMU drives
- * with -icount shift=0,sleep=off: there, one instruction takes one tick of the
- * TSC, so that a difference of two RDTSC is a number of instructions. That is
- * checked first; on any other machine the program refuses to run.
+ * The workloads of `make bench`: every userfaultfd operation, and ordinary
+ * faults, which must not become slower. Runs in a VM that QEMU emulates with
+ * -icount shift=0,sleep=off: one instruction takes one TSC tick, so the
+ * difference of two RDTSC is a number of instructions. This is checked first;
+ * on any other system the program refuses to run.
  *
  *	workloads [-n SAMPLES] [-m NAME] [-l] [-x] [PART-OF-A-NAME...]
  *
- * -l lists the names. -x wants exact names; without it the "reference" workloads
- * run always, which measure by itself what some of the others include. -m marks
- * the samples of this workload only, for bench/profile.
+ * -l lists the names. -x requires exact names; without it, the "reference"
+ * workloads always run, which measure the work that some of the others include.
+ * -m marks only the samples of this workload, for bench/profile.
  *
  * Prints a table of tab-separated values, one line per sample:
  *
  *	name class unit units work bytes count
  *
- * COUNT instructions were spent on UNITS units. WORK, "copy" or "clear", says
- * that each of them includes moving BYTES bytes, which no kernel can avoid.
+ * UNITS units took COUNT instructions. WORK, "copy" or "clear", means that each
+ * unit includes copying or clearing BYTES bytes, which is unavoidable.
  *
  * A sample is
  *
@@ -25,15 +25,16 @@
  *	action on each step of the area	counted
  *	unmap				not counted
  *
- * and repeats to the last digits because
+ * and is reproducible to the last digits because
  *
- *  - there is one processor, and nothing runs beside a SCHED_FIFO process;
- *  - the kernel's own threads get time to settle before each sample;
- *  - a sample begins just after a tick, and all but the longest end before the
- *    next one;
- *  - all areas are at fixed addresses, so that page tables fall alike, and a
- *    page beyond each keeps the upper ones: only the lowest come and go;
- *  - the first run of each workload, which fills caches, is thrown away.
+ *  - there is one processor, and a SCHED_FIFO process is not preempted;
+ *  - kernel threads get time to settle before each sample;
+ *  - a sample begins just after a timer tick, and all but the longest samples
+ *    end before the next one;
+ *  - all areas are at fixed addresses, so that page tables are laid out alike,
+ *    and a page beyond each area keeps the upper levels: only the lowest level
+ *    is allocated and freed;
+ *  - the first run of each workload, which fills caches, is discarded.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -70,14 +71,14 @@
 #define MIB(n)		((size_t)(n) << 20)
 #define PAGE		KIB(4)
 #define HUGE		MIB(2)
-#define AROUND		KIB(64)		/* what one fault maps around itself */
-#define RUN		KIB(16)		/* of which three pages belong to a run */
-#define PAIR		KIB(8)		/* of which one page is a hole */
-#define MANY		KIB(128)	/* the same, or all of them are present */
+#define AROUND		KIB(64)		/* mapped by one fault-around */
+#define RUN		KIB(16)		/* the first three pages form a run */
+#define PAIR		KIB(8)		/* the first page is a hole */
+#define MANY		KIB(128)	/* the same, or all pages are present */
 #define AREA_MAX	MIB(16)
 #define ANCHOR		MIB(512)	/* from the beginning of an area */
 
-/* Where things are, each with a part of the page tables of its own. */
+/* Fixed addresses, each with separate page tables. */
 #define AREA_AT		((char *)(1UL << 44))
 #define ALIAS_AT	((char *)(2UL << 44))
 #define SOURCE_AT	((char *)(3UL << 44))
@@ -105,29 +106,29 @@ struct workload {
 	enum memory memory;
 	enum work work;
 	size_t size;		/* of the area */
-	size_t step;		/* what one action is for; 0: the area */
-	size_t per;		/* what is reported; 0: an action */
-	size_t moved;		/* bytes of work a unit; 0: all of it */
-	size_t room;		/* in a memory cgroup of its own; 0: in the root */
-	unsigned int repeat;	/* this often over the area; 0: once */
-	__u64 modes;		/* to register for; 0: not at all */
+	size_t step;		/* bytes per action; 0: the whole area */
+	size_t per;		/* bytes per reported unit; 0: one action */
+	size_t moved;		/* bytes of work per unit; 0: the whole unit */
+	size_t room;		/* limit of its memory cgroup; 0: root cgroup */
+	unsigned int repeat;	/* passes over the area; 0: one */
+	__u64 modes;		/* registered modes; 0: not registered */
 	__u64 features;
 	void (*prepare)(void);
 	void (*arm)(void);
-	void (*before)(char *at, size_t len);	/* each action, uncounted */
+	void (*before)(char *at, size_t len);	/* not counted */
 	void (*action)(char *at, size_t len);
-	void (*handler)(char *at, size_t len);	/* solves each userfault */
-	__u64 flags;				/* that each must have */
+	void (*handler)(char *at, size_t len);	/* resolves each userfault */
+	__u64 flags;				/* that each fault must have */
 };
 
-/* What the functions of the workload that runs now work on. */
+/* State of the current workload. */
 static const struct workload *now;
 static char *source;
 static int file = -1;
 static int uffd = -1;
-static int vm = -1;		/* GUEST_MEMFD: whose memory it is */
+static int vm = -1;		/* GUEST_MEMFD: the owner of the memory */
 static bool fill_many;		/* the kernel has UFFDIO_FILL */
-static __u64 map_huge;		/* what CONTINUE takes to map huge pages whole */
+static __u64 map_huge;		/* CONTINUE mode that maps whole huge pages */
 static bool fill_skips;		/* the same, with SKIP_PRESENT */
 
 static void __attribute__((noreturn, format(printf, 1, 2)))
@@ -167,8 +168,8 @@ static inline uint64_t count(void)
 }
 
 /*
- * Where bench/profile begins and ends to look: no operations that its plugin
- * for QEMU knows by their displacement. They are outside of what is counted.
+ * Begin and end marks for bench/profile: NOPs that its QEMU plugin recognizes
+ * by their displacement. They are outside the counted section.
  */
 static inline void mark_begin(void)
 {
@@ -182,7 +183,7 @@ static inline void mark_end(void)
 
 static bool warm;	/* the sample counts */
 
-/* 2000 instructions and the few around them must take that many counts. */
+/* 2000 instructions, plus a few around them, must take as many counts. */
 static void check_clock(void)
 {
 	uint64_t begin, n, best = UINT64_MAX;
@@ -199,7 +200,7 @@ static void check_clock(void)
 	}
 	if (best < 2000 || best > 2020) {
 		fprintf(stderr,
-			"workloads: 2000 instructions take %llu counts: this machine does not count instructions\n",
+			"workloads: 2000 instructions take %llu counts: no instruction counting here\n",
 			(unsigned long long)best);
 		exit(1);
 	}
@@ -208,8 +209,8 @@ static void check_clock(void)
 }
 
 /*
- * Lets the rest of the kernel come to rest, then waits for a tick: it takes
- * longer than the reading of the clock, and the next one is far off.
+ * Lets kernel threads settle, then waits for a timer tick, which shows as a
+ * longer interval between two clock reads. The next tick is then far away.
  */
 static void settle(void)
 {
@@ -226,7 +227,7 @@ static void settle(void)
 		last = next;
 	}
 	errno = ETIME;
-	die("no tick comes");
+	die("no timer tick");
 }
 
 /* ---- memory ---- */
@@ -263,7 +264,7 @@ static void map_sysv(void)
 		die("cannot attach a segment");
 }
 
-/* A guest_memfd needs a VM, which needs no processor. */
+/* A guest_memfd needs a VM, but no vCPU. */
 #define GMEM_FLAGS	(GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED)
 
 static void open_vm(void)
@@ -292,7 +293,7 @@ static int open_guest_memfd(size_t size)
 	return vm < 0 ? -1 : ioctl(vm, KVM_CREATE_GUEST_MEMFD, &args);
 }
 
-/* Of this kernel, which may have no KVM at all. */
+/* Does this kernel support it? KVM may be missing. */
 static bool has_guest_memfd(void)
 {
 	int known;
@@ -305,8 +306,8 @@ static bool has_guest_memfd(void)
 }
 
 /*
- * The area, and a second mapping of the same file that is in no userfaultfd.
- * The two of anonymous memory have nothing in common.
+ * Maps the area, and the same file again without userfaultfd. For anonymous
+ * memory the two mappings are independent.
  */
 static void map(void)
 {
@@ -337,10 +338,10 @@ static void map(void)
 	default:
 		break;
 	}
-	/* Only a guest_memfd has its size from the beginning, and for ever. */
+	/* Only a guest_memfd has a fixed size. */
 	if (has_file() && (file < 0 || (now->memory != GUEST_MEMFD &&
 					ftruncate(file, now->size))))
-		die("cannot make a file");
+		die("cannot create a file");
 	map_at(AREA_AT, now->size, kind, file);
 	map_at(ALIAS_AT, now->size, file < 0 ? MAP_PRIVATE : MAP_SHARED, file);
 	if (now->memory == HUGETLB || now->memory == GUEST_MEMFD)
@@ -348,7 +349,7 @@ static void map(void)
 	huge = now->memory == ANON_HUGE || now->memory == SHMEM_HUGE;
 	if (madvise(AREA_AT, now->size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) ||
 	    madvise(ALIAS_AT, now->size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE))
-		die("cannot choose the size of pages");
+		die("cannot set the huge page policy");
 }
 
 static void unmap(void)
@@ -371,9 +372,9 @@ static void unmap(void)
 	close_vm();
 }
 
-/* ---- how an area may be prepared ---- */
+/* ---- preparation of an area ---- */
 
-/* The file has all its pages, the area maps none of them. */
+/* All pages are in the file, none is mapped in the area. */
 static void fill_file(void)
 {
 	if (madvise(ALIAS_AT, now->size, MADV_POPULATE_WRITE))
@@ -385,7 +386,7 @@ static void fill_file_alone(void)
 {
 	fill_file();
 	if (madvise(ALIAS_AT, now->size, MADV_DONTNEED))
-		die("cannot forget");
+		die("cannot unmap the second mapping");
 }
 
 static void fill_area(void)
@@ -401,7 +402,7 @@ static void read_area(void)
 }
 
 /*
- * Of each unit of the area, which is several pages, the first page is a hole
+ * In each unit of the area, which has several pages, the first page is a hole
  * and the others are present.
  */
 static void write_around_holes(char *area)
@@ -423,7 +424,7 @@ static void fill_file_around_holes(void)
 	write_around_holes(ALIAS_AT);
 }
 
-/* The file has all pages; those that are no holes are mapped. */
+/* All pages are in the file; all pages except the holes are mapped. */
 static void map_around_holes(void)
 {
 	fill_file();
@@ -438,7 +439,7 @@ static int try_uffd(struct uffdio_api *api)
 	return uffd < 0 ? -1 : ioctl(uffd, UFFDIO_API, api);
 }
 
-/* The unmodified kernel is measured without the features that are ours. */
+/* On the stock kernel, without the features of the patched kernel. */
 #define OURS	((__u64)UFFD_FEATURE_MAP_HUGE)
 
 static void open_uffd(void)
@@ -537,7 +538,7 @@ static void uffd_continue_huge(char *at, size_t len)
 	do_continue(at, len, map_huge);
 }
 
-/* Three pages of each RUN: in as few calls as the kernel needs for it */
+/* Three pages of each RUN, in as few calls as possible */
 static struct uffdio_fill_range runs[AREA_MAX / RUN];
 
 static void make_runs(void)
@@ -570,8 +571,8 @@ static void uffd_continue_runs(char *at, size_t len)
 }
 
 /*
- * Holes among pages that are present: how many bytes were filled before the
- * first of these, or -EEXIST if there is no hole at the front.
+ * Holes among present pages: returns the bytes filled before the first present
+ * page, or -EEXIST if that is the first page.
  */
 static __s64 try_copy(char *at, size_t len)
 {
@@ -763,7 +764,7 @@ static void protect_area(void)
 	uffd_protect(AREA_AT, now->size);
 }
 
-/* ---- what the kernel does without userfaultfd ---- */
+/* ---- operations without userfaultfd ---- */
 
 static void touch_read(char *at, size_t len)
 {
@@ -866,7 +867,7 @@ static void do_nothing(char *at, size_t len)
 	(void)len;
 }
 
-/* ---- the other side of a userfault ---- */
+/* ---- the handler of userfaults ---- */
 
 static volatile bool stopping;
 static unsigned long served;
@@ -891,7 +892,7 @@ static void *serve(void *unused)
 		if (msg.event != UFFD_EVENT_PAGEFAULT ||
 		    (msg.arg.pagefault.flags & ~UFFD_PAGEFAULT_FLAG_WRITE) !=
 		    now->flags)
-			die("an event %#x with flags %#llx", msg.event,
+			die("unexpected event %#x with flags %#llx", msg.event,
 			    (unsigned long long)msg.arg.pagefault.flags);
 		at = (char *)(msg.arg.pagefault.address & -now->step);
 		now->handler(at, now->step);
@@ -899,7 +900,7 @@ static void *serve(void *unused)
 	}
 }
 
-/* ---- a memory cgroup with little room ---- */
+/* ---- a memory cgroup with a low limit ---- */
 
 static void enter_cgroup(void)
 {
@@ -915,7 +916,7 @@ static void enter_cgroup(void)
 	spit(CGROUP "/bench/cgroup.procs", "0");
 }
 
-/* What is charged to it goes with the area. */
+/* Its charges are gone once the area is unmapped. */
 static void leave_cgroup(void)
 {
 	if (!now->room)
@@ -980,7 +981,7 @@ static uint64_t sample(void)
 		now->prepare();
 	if (now->modes) {
 		open_uffd();
-		/* Otherwise that is what is measured. */
+		/* Otherwise its cost would be part of the sample. */
 		if (!now->before)
 			uffd_register(AREA_AT, now->size);
 	}
@@ -1004,7 +1005,7 @@ static uint64_t sample(void)
 	leave_cgroup();
 
 	if (now->handler) {
-		/* A signal that comes just before the read() is lost. */
+		/* Repeat the signal: just before the read() it is lost. */
 		stopping = true;
 		do {
 			pthread_kill(server, SIGUSR1);
@@ -1026,43 +1027,43 @@ static uint64_t sample(void)
 
 /* ---- the list ---- */
 
-/* At most 1.02 of stock: what userfaultfd does, or does to registered memory */
+/* Limit 1.02 of stock: operations, and faults of registered memory */
 #define OP(n, m)	.name = n, .class = "operation", .memory = m
-/* At most 1.000: whoever does not use it does not pay for it */
+/* Limit 1.000 of stock: without userfaultfd there must be no cost */
 #define PLAIN(n, m)	.name = n, .class = "ordinary", .memory = m
-/* Memory that joined: only the patched kernel serves it */
+/* Memory types added by the patches: compared with shmem */
 #define JOINED(n, m)	.name = n, .class = "joined", .memory = m
 /*
- * At most so many instructions as bench/report says, for a page that is mapped,
- * and for one that is in the file only: what only the patched kernel can do
+ * Only on the patched kernel, with absolute limits in bench/report: skipping a
+ * page that is mapped, or that is only in the file
  */
 #define SKIP_MAPPED(n, m)						\
 	.name = n, .class = "skip-mapped", .memory = m
 #define SKIP_UNMAPPED(n, m)						\
 	.name = n, .class = "skip-unmapped", .memory = m
-/* Shown for what it depends on */
+/* Without a limit, by the length of the range */
 #define LENGTH(n, m)	.name = n, .class = "length", .memory = m
-/* What work costs that is not the kernel's */
+/* The cost of copying and clearing, which is unavoidable */
 #define REFERENCE(n, m)	.name = n, .class = "reference", .memory = m
 
-/* An action on the whole area, or on every page; reported by the page. */
+/* An action on the whole area, or on every page; reported per page. */
 #define RANGE		.size = MIB(16), .per = PAGE
 #define PAGES		.size = MIB(16), .step = PAGE
 #define HUGE_RANGE	.size = MIB(16), .per = HUGE
 #define HUGE_PAGES	.size = MIB(16), .step = HUGE
-/* What is over before the next tick. */
+/* Short enough to end before the next timer tick. */
 #define TOUCHES		.size = MIB(1), .step = PAGE
 #define FAULTS		.size = KIB(512), .step = PAGE
 #define SHORT_RANGE	.size = MIB(1), .per = PAGE
 #define ONE_HUGE	.size = HUGE, .step = HUGE
-/* Calls that each meet one hole in 32 pages, one in two, or none */
+/* Calls for ranges with one hole in 32 pages, in two pages, or none */
 #define ONE_IN_MANY	.size = HUGE, .step = MANY, .per = MANY, .moved = PAGE
 #define ONE_IN_TWO	.size = HUGE, .per = PAIR, .moved = PAGE
 #define NONE_IN_MANY	.size = HUGE, .step = MANY
 #define SKIPPED		.size = HUGE, .per = PAGE
 #define CALLS(n)	.size = MIB(16), .repeat = n
 
-/* The same pages, by so many at once */
+/* The same pages, with n pages per call */
 #define AT_ONCE(n, name, memory, ...)					\
 	{ LENGTH(name ", " #n " at once", memory), .size = HUGE,	\
 	  .step = (n) * PAGE, .per = PAGE, __VA_ARGS__ }
@@ -1167,7 +1168,7 @@ static const struct workload workloads[] = {
 
 	{ OP("MOVE anon, range", ANON), SHORT_RANGE, .modes = MISSING,
 	  .prepare = fill_file, .action = uffd_move },
-	{ OP("WAKE, nobody waits", SHMEM), CALLS(64), .modes = MISSING,
+	{ OP("WAKE, no waiters", SHMEM), CALLS(64), .modes = MISSING,
 	  .action = uffd_wake },
 	{ OP("REGISTER anon", ANON), CALLS(64), .modes = MISSING,
 	  .before = uffd_unregister, .action = uffd_register },
@@ -1184,7 +1185,7 @@ static const struct workload workloads[] = {
 	  .modes = MISSING | MINOR, .before = uffd_register,
 	  .action = uffd_unregister },
 
-	/* From the touch to its return; the handler is on the same processor */
+	/* The whole access; the handler runs on the same processor */
 	{ OP("minor fault and CONTINUE, shmem", SHMEM), FAULTS,
 	  .modes = MINOR, .prepare = fill_file, .action = touch_read,
 	  .handler = uffd_continue, .flags = UFFD_PAGEFAULT_FLAG_MINOR },
@@ -1224,7 +1225,7 @@ static const struct workload workloads[] = {
 	BY_LENGTH("COPY shmem", SHMEM, .work = COPY, .modes = MISSING,
 		  .action = uffd_copy),
 
-	/* Registered memory whose faults the kernel solves by itself */
+	/* Faults of registered memory that the kernel resolves itself */
 	{ OP("armed WP: write to a hole, anon", ANON), TOUCHES, .work = CLEAR,
 	  .modes = WP, .action = touch_write },
 	{ OP("armed WP: write to a hole, shmem", SHMEM), TOUCHES,
@@ -1302,7 +1303,7 @@ static const struct workload workloads[] = {
 	  ONE_IN_TWO, .modes = MINOR, .prepare = map_around_holes,
 	  .action = uffd_continue_stepping },
 
-	/* One call of UFFDIO_FILL, which steps over them by itself */
+	/* One call of UFFDIO_FILL, which skips present pages */
 	{ OP("COPY anon, every second page, skipped", ANON), ONE_IN_TWO,
 	  .work = COPY, .modes = MISSING, .prepare = fill_area_around_holes,
 	  .action = fill_copy_holes },
@@ -1334,7 +1335,7 @@ static const struct workload workloads[] = {
 	  SKIPPED, .modes = MISSING, .prepare = fill_file,
 	  .action = skip_zeropage },
 
-	/* No userfaultfd at all */
+	/* Without userfaultfd */
 	{ PLAIN("write fault, anon", ANON), TOUCHES, .work = CLEAR,
 	  .action = touch_write },
 	{ PLAIN("read fault, anon (zero page)", ANON), TOUCHES,
@@ -1400,8 +1401,8 @@ static const struct workload workloads[] = {
 	  .action = fork_and_wait },
 
 	/*
-	 * The same as of shmem, in the memory of a VM. Behind those, since a
-	 * process that once had a VM keeps the list of its MMU notifiers.
+	 * The same as for shmem, with guest_memfd. After the others, since a
+	 * process that has created a VM keeps its list of MMU notifiers.
 	 */
 	{ JOINED("CONTINUE guest_memfd, range", GUEST_MEMFD), RANGE,
 	  .modes = MINOR, .prepare = fill_file, .action = uffd_continue },
@@ -1427,8 +1428,8 @@ static const struct workload workloads[] = {
 	  .modes = MISSING, .prepare = fill_file, .action = skip_copy },
 
 	/*
-	 * Each page is charged to a cgroup that has little room. Behind all
-	 * others, since the first cgroup turns on checks that stay on.
+	 * Each page is charged to a cgroup with a low limit. After all others,
+	 * since the first cgroup enables checks that stay enabled.
 	 */
 	{ OP("COPY anon in a memory cgroup, range", ANON), SHORT_RANGE,
 	  .work = COPY, .modes = MISSING, .room = MIB(2),
@@ -1489,7 +1490,7 @@ static void measure(int samples)
 		       work[now->work],
 		       now->work ? (now->moved ?: now->per ?: now->step) : 0,
 		       (unsigned long long)n[i]);
-	/* A serial line that still sends would interrupt the next sample. */
+	/* A serial line that is still sending would interrupt the sample. */
 	fflush(stdout);
 	tcdrain(STDOUT_FILENO);
 }
@@ -1522,7 +1523,7 @@ static void set_up(void)
 	spit(THP_SHMEM, "advise");
 	if (sched_setaffinity(0, sizeof(first), &first) ||
 	    sched_setscheduler(0, SCHED_FIFO, &fifo))
-		die("cannot have the processor alone");
+		die("cannot set the scheduling policy");
 	sigaction(SIGUSR1, &sa, NULL);
 	if (mkdir(RAMFS, 0700) || mount("ramfs", RAMFS, "ramfs", 0, NULL))
 		die("cannot mount a ramfs");
@@ -1537,7 +1538,7 @@ static void set_up(void)
 	source = SOURCE_AT;
 	map_at(source, AREA_MAX, MAP_PRIVATE, -1);
 	if (madvise(source, AREA_MAX, MADV_NOHUGEPAGE))
-		die("cannot choose the size of pages");
+		die("cannot set the huge page policy");
 	memset(source, 0x5a, AREA_MAX);
 }
 
@@ -1553,7 +1554,7 @@ static bool is_skip(const struct workload *w)
 	return !strncmp(w->class, "skip-", 5);
 }
 
-/* Whether this kernel has what it takes */
+/* Does this kernel support the workload? */
 static bool possible(const struct workload *w)
 {
 	static int has_it = -1, has_skip = -1;
@@ -1614,7 +1615,7 @@ int main(int argc, char **argv)
 				  exact || !is_reference(&workloads[i]);
 	}
 	if (!found) {
-		fprintf(stderr, "workloads: there is no workload of that name\n");
+		fprintf(stderr, "workloads: no workload matches\n");
 		return 2;
 	}
 	for (i = 0; list && i < COUNT; i++)
