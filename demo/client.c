@@ -2,9 +2,9 @@
 /*
  * The client: the process whose memory is served.
  *
- * It never sees the file. It touches every page once, in random order, and
- * reports the sha256 of what it found. It has no timeouts of its own: the
- * handler ends it when a deadline has passed, and it dies with the handler.
+ * It has no access to the file. It touches every page once, in random order,
+ * and reports the sha256 of the content. It has no timeouts: the handler kills
+ * it after a deadline, and it dies with the handler.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -31,7 +31,7 @@ static int fail(struct failure *failure, const char *step)
 	return -1;
 }
 
-/* Makes the memory and arms it. fds: the userfaultfd, the memory's file. */
+/* Creates and registers the memory. fds: the userfaultfd, the memory's file. */
 static int set_up(const struct memory *memory, const struct mode *mode,
 		  struct hello *hello, int fds[2])
 {
@@ -114,9 +114,9 @@ static size_t *shuffled(size_t nr, unsigned int seed)
 }
 
 /*
- * Reads every page once and, with write protection, writes to it: one fault
- * for each. The written bytes are turned back at the end, when nothing is
- * protected any more, so that the content can be compared.
+ * Reads every page once and, with write protection, writes to it: one fault for
+ * each access. Afterwards, with no page protected any more, restores the
+ * written bytes so that the content can be compared.
  */
 static int touch(volatile char *mem, const struct memory *memory,
 		 size_t len, bool write, unsigned int seed)
@@ -139,7 +139,7 @@ static int touch(volatile char *mem, const struct memory *memory,
 	return 0;
 }
 
-/* The hash is made by a program of its own, not by the one under test. */
+/* Computes the hash in a separate program, independent of the test. */
 static int sha256(const char *mem, size_t size, char sum[SHA256_LEN + 1])
 {
 	static char *const argv[] = { "sha256sum", NULL }, *const env[] = { NULL };
@@ -175,7 +175,7 @@ static int sha256(const char *mem, size_t size, char sum[SHA256_LEN + 1])
 			break;
 		done += n;
 	}
-	/* What follows the sum is less than a pipe holds: it can end. */
+	/* The rest of its output fits into the pipe, so it can exit. */
 	if (waitpid(pid, &status, 0) != pid)
 		return -1;
 	if (status || done < SHA256_LEN) {
@@ -205,7 +205,7 @@ static void use(const struct memory *memory, const struct mode *mode,
 		fail(&result->failure, "sha256sum");
 	} else if (!is_zero(mem + size, len - size)) {
 		errno = EUCLEAN;
-		fail(&result->failure, "zeroes after the end");
+		fail(&result->failure, "no zeroes after the end");
 	}
 }
 
@@ -221,7 +221,7 @@ void client(int sock, const struct memory *memory, const struct mode *mode,
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (set_up(memory, mode, &hello, fds) | send_hello(sock, &hello, fds))
 		_exit(1);
-	/* From here on the handler alone holds the userfaultfd. */
+	/* From here on only the handler has the userfaultfd open. */
 	close(fds[0]);
 	if (recv(sock, &go, 1, 0) != 1)
 		_exit(1);

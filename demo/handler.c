@@ -2,8 +2,8 @@
 /*
  * The handler: reads the faults of one client and resolves each from the file.
  *
- * Nothing here depends on the kind of memory: what a fault asks for is in its
- * flags, how much to fill is the granule.
+ * Nothing here depends on the memory type: the flags of a fault select the
+ * operation, the granule its size.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -20,7 +20,7 @@
 
 #include "serve.h"
 
-/* Stands for old content in a page that is there before it is served. */
+/* Stale content of pages that are present before they are served. */
 #define STALE	0xee
 
 #define why(fmt, ...)	(snprintf(why, why_len, fmt, ##__VA_ARGS__), -1)
@@ -34,9 +34,8 @@ static uint64_t now_ms(void)
 }
 
 /*
- * EAGAIN means that the client's mappings change under us, so the same call
- * will do a little later; EEXIST that the page is there already, so the one
- * who waits for it has only to look again.
+ * EAGAIN: the client's mappings are changing, so retry. EEXIST: the page is
+ * already present, so only wake its waiters.
  */
 static int resolve(struct served *s, unsigned long request, void *arg,
 		   uint64_t addr)
@@ -129,7 +128,7 @@ static int serve_faults(struct served *s, char *why, size_t why_len)
 		if (msgs[i].event != UFFD_EVENT_PAGEFAULT)
 			return why("unexpected event %#x", msgs[i].event);
 		if (addr - s->start >= s->len)
-			return why("fault outside of the mapping");
+			return why("fault outside the mapping");
 
 		if (flags & UFFD_PAGEFAULT_FLAG_WP) {
 			if (serve_wp(s, addr))
@@ -145,7 +144,7 @@ static int serve_faults(struct served *s, char *why, size_t why_len)
 	return 0;
 }
 
-/* Waits for the client, serving its faults if @s has a userfaultfd already. */
+/* Waits for the client; meanwhile serves faults if @s has a userfaultfd. */
 static int recv_or_serve(int sock, struct served *s, struct msghdr *msg,
 			 char *why, size_t why_len)
 {
@@ -160,10 +159,10 @@ static int recv_or_serve(int sock, struct served *s, struct msghdr *msg,
 		if (ready < 0)
 			return why("poll: %m");
 		if (!ready)
-			return why("nothing happened for %d s",
+			return why("no progress for %d s",
 				   DEADLINE_MS / 1000);
 		if (fds[1].revents & ~POLLIN)
-			return why("userfaultfd broke: %#x", fds[1].revents);
+			return why("userfaultfd: unexpected poll events %#x", fds[1].revents);
 		if (fds[1].revents && serve_faults(s, why, why_len))
 			return -1;
 		if (fds[0].revents) {
@@ -200,7 +199,7 @@ static int recv_hello(int sock, struct served *s, char *why, size_t why_len)
 			   strerror(hello.failure.error));
 	cmsg = CMSG_FIRSTHDR(&msg);
 	if (!cmsg || cmsg->cmsg_type != SCM_RIGHTS)
-		return why("no userfaultfd came");
+		return why("received no userfaultfd");
 	memcpy(fds, CMSG_DATA(cmsg), cmsg->cmsg_len - CMSG_LEN(0));
 	s->uffd = fds[0];
 	s->memory_fd = fds[1];
@@ -210,7 +209,7 @@ static int recv_hello(int sock, struct served *s, char *why, size_t why_len)
 	return 0;
 }
 
-/* MINOR is about pages that are there, but whose content is not. */
+/* For MINOR, the pages exist in the file with stale content. */
 static int populate(struct served *s)
 {
 	s->alias = mmap(NULL, s->len, PROT_READ | PROT_WRITE, MAP_SHARED,
@@ -233,7 +232,7 @@ static int serve(int sock, struct served *s, struct result *result,
 		return -1;
 	s->page = aligned_alloc(s->memory->granule, s->memory->granule);
 	if (!s->page)
-		return why("no memory");
+		return why("out of memory");
 	if (s->mode->armed & UFFDIO_REGISTER_MODE_MINOR && populate(s))
 		return why("populate: %m");
 	if (send(sock, "g", 1, MSG_NOSIGNAL) != 1)

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The kinds of memory that are served, and the modes that apply to each.
+ * The memory types that are served, and the modes that apply to each.
  *
- * MINOR needs a second way to the pages, so a file that the handler can map.
+ * MINOR needs a second mapping of the pages, that is, a file that the handler
+ * can map.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -52,7 +53,7 @@ static int open_hugetlb(size_t len)
 				   MFD_HUGE_2MB), len);
 }
 
-/* A file system of its own, which is gone with the file. */
+/* Mounts a private instance, which disappears with its file. */
 static int open_ramfs(size_t len)
 {
 	char dir[] = "/tmp/served-XXXXXX";
@@ -73,14 +74,14 @@ static int open_secret(size_t len)
 	return resize(syscall(SYS_memfd_secret, O_CLOEXEC), len);
 }
 
-/* The device of samples/userfaultfd, whose memory is large enough. */
+/* The device of samples/userfaultfd, which has a fixed size. */
 static int open_sample(size_t len)
 {
 	(void)len;
 	return open("/dev/userfaultfd-sample", O_RDWR | O_CLOEXEC);
 }
 
-/* A System V segment, which is gone with its last user. */
+/* A System V segment, which is removed with its last user. */
 static void *attach_segment(size_t len, int flags)
 {
 	int id = shmget(IPC_PRIVATE, len, IPC_CREAT | 0600 | flags);
@@ -121,7 +122,7 @@ const struct memory memories[] = {
 	{ "ramfs file", PAGE_4K, open_ramfs, MAP_SHARED, ALL, NULL },
 	{ "ramfs private", PAGE_4K, open_ramfs, MAP_PRIVATE, ALL, NULL },
 	{ "memfd_secret", PAGE_4K, open_secret, MAP_SHARED, ALL, NULL },
-	{ "a module's", PAGE_4K, open_sample, MAP_SHARED, ALL, NULL },
+	{ "sample module", PAGE_4K, open_sample, MAP_SHARED, ALL, NULL },
 };
 
 const size_t nr_memories = sizeof(memories) / sizeof(memories[0]);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * serve FILE SHA256: serves FILE through userfaultfd on every kind of memory,
- * in every mode that applies, and prints one table.
+ * serve FILE SHA256: serves FILE through userfaultfd on every memory type, in
+ * every mode that applies, and prints one table.
  *
- * SHA256 is what the content must hash to. Exits 0 if every row matched, 1 if
- * one did not or could not run, 2 on bad usage.
+ * SHA256 is the expected hash of the content. Exits 0 if every row matched, 1
+ * if a row did not match or could not run, 2 on wrong usage.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -39,7 +39,7 @@ static const struct {
 	{ _UFFDIO_POISON, "poison" },
 };
 
-/* The ioctls of a mask by name; those without one as a number. */
+/* Formats a mask of ioctls: names, and the unnamed rest as a number. */
 static const char *decode(uint64_t ioctls)
 {
 	static char buf[128];
@@ -61,7 +61,7 @@ static const char *decode(uint64_t ioctls)
 	return buf;
 }
 
-/* A client in a process of its own. Returns its end of the socket, or -1. */
+/* Starts a client process. Returns the handler's end of the socket, or -1. */
 static int start_client(pid_t *pid, const struct served *s, size_t size,
 			unsigned int seed)
 {
@@ -83,8 +83,8 @@ static int start_client(pid_t *pid, const struct served *s, size_t size,
 }
 
 /*
- * Every page faults once, and once more when it is write-protected: a fault
- * less was lost, a fault more was invented.
+ * Every page must fault exactly once, and once more with write protection:
+ * fewer faults were lost, more faults are spurious.
  */
 static bool faults_add_up(const struct served *s)
 {
@@ -97,7 +97,7 @@ static bool faults_add_up(const struct served *s)
 	       s->wp == (wp ? pages : 0);
 }
 
-/* Serves one client and judges it: "match", or what is wrong. */
+/* Serves one client and sets the verdict: "match", or the failure. */
 static bool run(struct served *s, size_t size, const char *sha256,
 		unsigned int seed, char *verdict)
 {
@@ -175,14 +175,14 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	/* Secret memory counts as locked. */
+	/* memfd_secret pages count as locked memory. */
 	setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){ RLIM_INFINITY, RLIM_INFINITY });
 	clock_gettime(CLOCK_MONOTONIC, &start);
 
 	printf("booted  Linux %s; every page is touched in random order, seed %#x\n\n",
 	       uts.release, seed);
 	printf("%-16s  %-10s  %-43s  %4s %6s %7s  %s\n", "memory", "modes",
-	       "ioctls, as the kernel answered", "page", "pages", "faults",
+	       "ioctls (reported by the kernel)", "page", "pages", "faults",
 	       "content");
 	for (size_t i = 0; i < nr_memories; i++) {
 		for (int mode = 0; mode < NR_MODES; mode++) {

@@ -2,10 +2,10 @@
 /*
  * The demonstration: a file served lazily through userfaultfd.
  *
- * For each kind of memory and each mode it takes two processes, as a hypervisor
- * that restores a guest has them. The client makes the mapping and a
- * userfaultfd for it, hands the userfaultfd over and touches its memory. The
- * handler owns the file and fills what the client touches.
+ * Each memory type and mode is run by two processes, as in a hypervisor that
+ * restores a guest. The client creates the mapping and a userfaultfd for it,
+ * hands the userfaultfd over and touches its memory. The handler owns the file
+ * and fills the pages that the client touches.
  *
  *	client (client.c)			handler (handler.c)
  *	mmap, userfaultfd, REGISTER
@@ -15,7 +15,7 @@
  *	touches a page: fault
  *	     ---- userfaultfd: struct uffd_msg --------------------->
  *						COPY, CONTINUE or WRITEPROTECT
- *	... until all were touched
+ *	... until all pages were touched
  *	     ---- struct result: sha256 of the memory -------------->
  */
 #ifndef SERVE_H
@@ -26,10 +26,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* How long the handler waits for the client's next step. */
+/* Maximum time that the handler waits for the client's next step. */
 #define DEADLINE_MS	60000
 
-/* One way to serve memory: what is armed, and so which ioctl resolves. */
+/* A mode of serving: its registration selects the ioctl that resolves. */
 struct mode {
 	const char *name;
 	uint64_t armed;			/* UFFDIO_REGISTER_MODE_* */
@@ -38,14 +38,14 @@ struct mode {
 enum { MISSING, MINOR, MISSING_WP, NR_MODES };
 extern const struct mode modes[NR_MODES];
 
-/* One kind of memory. A new kind is a new line of the table in memory.c. */
+/* A memory type: an entry of the table in memory.c. */
 struct memory {
 	const char *name;
 	size_t granule;			/* bytes filled per fault */
 	int (*open)(size_t len);	/* its file, -1 and errno on failure; or NULL */
 	int flags;			/* of the client's mmap() */
-	unsigned int modes;		/* those that apply: bits 1 << MISSING ... */
-	void *(*attach)(size_t len);	/* instead of mmap(), and like it; or NULL */
+	unsigned int modes;		/* bits 1 << MISSING ... that apply */
+	void *(*attach)(size_t len);	/* replaces mmap(), or NULL */
 };
 
 extern const struct memory memories[];
@@ -53,7 +53,7 @@ extern const size_t nr_memories;
 
 #define SHA256_LEN	64		/* in hex digits */
 
-/* A step of the client that failed: its name, "" if none did, and errno. */
+/* The client's failed step, "" if none failed, and its errno. */
 struct failure {
 	char step[24];
 	int error;
@@ -62,7 +62,7 @@ struct failure {
 struct hello {
 	struct failure failure;
 	uint64_t start, len;		/* of the mapping, bytes */
-	uint64_t ioctls;		/* the kernel's answer to UFFDIO_REGISTER */
+	uint64_t ioctls;		/* as reported by UFFDIO_REGISTER */
 };
 
 struct result {
@@ -70,7 +70,7 @@ struct result {
 	char sha256[SHA256_LEN + 1];
 };
 
-/* What the handler has of the client's memory. */
+/* The handler's view of the client's memory. */
 struct served {
 	const struct memory *memory;
 	const struct mode *mode;
@@ -79,14 +79,14 @@ struct served {
 	int file;			/* the content */
 	int uffd;
 	int memory_fd;			/* the memory's own file, or -1 */
-	char *alias;			/* MINOR: it, mapped by the handler */
+	char *alias;			/* MINOR: the handler's mapping of it */
 	char *page;			/* one granule of content */
 	unsigned long missing, minor, wp;	/* faults served */
 };
 
 /*
- * Runs in a process of its own, never returns. @size bytes of content are
- * hashed; the memory is longer, up to the next whole granule.
+ * Runs in a separate process and never returns. Hashes @size bytes of content;
+ * the memory is rounded up to a multiple of the granule.
  */
 void client(int sock, const struct memory *memory, const struct mode *mode,
 	    size_t size, unsigned int seed) __attribute__((noreturn));
