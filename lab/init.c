@@ -20,6 +20,8 @@
  *	ready
  *	start NAME OFFSET
  *	bad NAME TEXT			something is wrong, and NAME did it
+ *	log NAME TEXT			next line of the kernel message that the
+ *					last "bad NAME kernel log: ..." began
  *	end NAME exit|signal|timeout VALUE MILLISECONDS OFFSET
  *	out BYTES			length of the archive on ttyS3
  *	fatal TEXT			this program could not go on
@@ -81,6 +83,9 @@
 /* How long something may take to settle after the job that did it ended. */
 #define SETTLE_MS	3000
 #define KILL_MS		10000
+
+/* Lines of a kernel message that are reported. */
+#define SPLAT_LINES	15
 
 static const char *step = "start";	/* what this program is doing */
 static const char *job = "boot";	/* whom to blame for what is found */
@@ -536,29 +541,59 @@ static void check_expected(void)
 			bad("the kernel did not warn: %s", expected[i]);
 }
 
-/* Reads on in the kernel's log; a splat's first line stands for all of it. */
+/*
+ * Is this line of a kernel message worth reporting? Registers, code bytes and
+ * unreliable stack entries are not.
+ */
+static bool is_informative(const char *text)
+{
+	static const char *const noise[] = {
+		"Modules linked in:", "Hardware name:", "Code: ", "RSP: ", "RAX: ",
+		"RDX: ", "RBP: ", "R10: ", "R13: ", "FS: ", "CS: ", "CR2: ",
+		"DR0: ", "DR3: ", "PKRU: ", "? ",
+	};
+	size_t i;
+
+	text += strspn(text, " ");
+	for (i = 0; i < sizeof(noise) / sizeof(*noise); i++)
+		if (!strncmp(text, noise[i], strlen(noise[i])))
+			return false;
+	return text[strspn(text, "-=")] != '\0';
+}
+
+/*
+ * Reads the new records of the kernel log. The first message that is a splat is
+ * reported, up to SPLAT_LINES lines of it.
+ */
 static void check_log(void)
 {
 	char record[8192], *text;
-	bool found = false;
+	int lines = 0;
 	ssize_t n;
 
 	for (;;) {
 		n = read(kmsg_fd, record, sizeof(record) - 1);
 		if (n < 0 && errno == EPIPE) {
-			bad("the kernel's log ran over");
+			bad("the kernel log overflowed");
 			continue;
 		}
 		if (n <= 0)
 			return;
 		record[n] = '\0';
 		text = strchr(record, ';');
-		if (!text || found)
+		if (!text)
 			continue;
+		text++;
 		text[strcspn(text, "\n")] = '\0';
-		found = !is_expected(text + 1) && is_splat(text);
-		if (found)
-			bad("kernel log: %s", text + 1);
+		if (!lines) {
+			if (is_expected(text) || !is_splat(text))
+				continue;
+			bad("kernel log: %s", text);
+			lines++;
+		} else if (lines < SPLAT_LINES && is_informative(text)) {
+			report("log %s %s", job, text);
+			lines++;
+		}
 	}
 }
 

@@ -47,14 +47,15 @@ class Case:
     status: str
     why: str = ""
     notes: list = dataclasses.field(default_factory=list)
+    most: int = NOTES       # lines of notes that are shown
 
     def shown(self):
         """The notes, without their middle and without ends of long lines."""
         notes = [note if len(note) <= WIDTH else note[:WIDTH - 3] + "..."
                  for note in self.notes]
-        if len(notes) > NOTES:
-            half = NOTES // 2
-            left = len(notes) - NOTES + 1
+        if len(notes) > self.most:
+            half = self.most // 2
+            left = len(notes) - self.most + 1
             notes[half:half + left] = [f"... {left} lines ..."]
         return notes
 

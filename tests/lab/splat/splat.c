@@ -60,6 +60,12 @@ static void take_locks_both_ways(void)
 	mutex_unlock(&lock_b);
 }
 
+static void log_message(void)
+{
+	pr_err("BUG: the lab's own test\n");
+	dump_stack();
+}
+
 static int __init splat_init(void)
 {
 	if (!strcmp(what, "warn"))
@@ -69,7 +75,7 @@ static int __init splat_init(void)
 	else if (!strcmp(what, "hang"))
 		on_each_cpu(spin_forever, NULL, 0);
 	else if (!strcmp(what, "log"))
-		pr_err("BUG: the lab's own test\n");
+		log_message();
 	else if (!strcmp(what, "leak"))
 		leak_objects();
 	else if (!strcmp(what, "pages"))
