@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A plugin for QEMU that counts all instructions of a machine with one emulation
- * thread, and writes down the count at each mark that vmm/main.c sets. demo/guest
- * builds and uses it:
+ * QEMU plugin that counts all instructions of a VM with one emulation thread,
+ * and records the count at each mark of vmm/main.c. demo/guest builds and uses
+ * it:
  *
  *	-plugin count.so,marks=FILE
  *
- * FILE gets a line for each mark: its name, a tabulator, the count.
+ * FILE receives a line for each mark: name, tab, count.
  */
 #include <stdio.h>
 
 #include "qemu_plugin.h"
 
-/* nopl MARK(%rax): the same as in vmm/main.c. */
+/* nopl MARK(%rax), as in vmm/main.c */
 static const struct mark {
 	const char *name;
 	uint8_t bytes[7];
@@ -57,7 +57,7 @@ qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info *info,
 	(void)info;
 	if (argc != 1 || strncmp(argv[0], "marks=", 6) ||
 	    !(out = fopen(argv[0] + 6, "we"))) {
-		fprintf(stderr, "count: marks=FILE: bad\n");
+		fprintf(stderr, "count: missing or unusable marks=FILE\n");
 		return -1;
 	}
 	qemu_plugin_register_vcpu_tb_trans_cb(id, translate);

@@ -1,48 +1,47 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * PID 1 of the test machine: prepares the system, runs the jobs it was given
- * one by one, looks at what they left behind, and says so.
+ * PID 1 of the test VM: prepares the system, runs the jobs one after another,
+ * checks the state that they leave behind, and reports it.
  *
- * lab/boot puts this program into the initramfs, together with the jobs:
+ * lab/boot packs this program and the jobs into the initramfs:
  *
  *	/lab/jobs/list	one line per job: NAME TIMEOUT, in seconds
  *	/lab/jobs/NAME	a shell script
  *
- * Four serial lines lead out of the machine, so that nothing interleaves:
+ * Four serial lines keep the output streams apart:
  *
- *	ttyS0	the kernel's log, and what this program has to complain about
+ *	ttyS0	the kernel log, and messages of this program
  *	ttyS1	the output of the jobs, byte for byte
  *	ttyS2	the report, see below
  *	ttyS3	a tar archive of /out, if lab.out is on the command line
  *
- * The report is made of lines. Offsets are bytes on ttyS1.
+ * The report consists of lines. Offsets are bytes on ttyS1.
  *
  *	ready
  *	start NAME OFFSET
- *	bad NAME TEXT			something is wrong, and NAME did it
+ *	bad NAME TEXT			NAME caused the failure TEXT
  *	log NAME TEXT			next line of the kernel message that the
  *					last "bad NAME kernel log: ..." began
  *	end NAME exit|signal|timeout VALUE MILLISECONDS OFFSET
  *	out BYTES			length of the archive on ttyS3
- *	fatal TEXT			this program could not go on
+ *	fatal TEXT			this program cannot continue
  *	verdict good|bad		always the last line
  *
- * A report that does not end in a verdict tells the reader outside that the
- * machine crashed or hung.
+ * A report that does not end in a verdict means that the VM crashed or hung.
  *
  * Parameters on the kernel's command line:
  *
  *	lab.modules=A,B	modules to load
  *	lab.swap=MIB	size of the compressed swap device, 0 for none
- *	lab.slack=MIB	how much less memory may be free at the end
- *	lab.taint=MASK	taint flags that are no reason for mistrust
+ *	lab.slack=MIB	tolerated decrease of free memory
+ *	lab.taint=MASK	taint flags that are not an error
  *	lab.expect	jobs announce the warnings that they cause
  *	lab.out		send /out
  *	lab.tty		ttyS3 is a terminal for the job
  *
- * A warning is announced by a line in /lab/expected, before it comes: a text
- * that its message holds. Then it is wrong if the kernel does not warn like
- * that, once for each line, or warns in any other way.
+ * A job announces a warning by a line in /lab/expected, before it occurs: a
+ * substring of the warning's message. Each announced warning must then occur
+ * exactly once, and any other warning is an error.
  */
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -72,39 +71,39 @@
 
 #define EXPECTED	"/lab/expected"
 
-/* What a warning leaves behind */
+/* Set by a warning */
 #define TAINT_WARN	(1L << 9)
-/* Running KUnit taints the kernel, which is no reason for mistrust here. */
+/* Set by KUnit, which is built in */
 #define TAINT_TEST	(1L << 18)
 
-/* Of the flags in /proc/PID/stat: a thread of the kernel itself. */
+/* A flag of /proc/PID/stat: kernel thread */
 #define PF_KTHREAD	0x00200000UL
 
-/* How long something may take to settle after the job that did it ended. */
+/* Time for the state to settle after the end of a job */
 #define SETTLE_MS	3000
 #define KILL_MS		10000
 
 /* Lines of a kernel message that are reported. */
 #define SPLAT_LINES	15
 
-static const char *step = "start";	/* what this program is doing */
-static const char *job = "boot";	/* whom to blame for what is found */
+static const char *step = "start";	/* current step, for messages */
+static const char *job = "boot";	/* the job that failures belong to */
 static int report_fd = -1;
 static int output_fd = -1;
 static int kmsg_fd = -1;
 static bool verdict = true;
-static long patience = 1;		/* a debug kernel takes longer */
+static long patience = 1;		/* timeout factor, 10 on a debug kernel */
 static long taint_allowed = TAINT_TEST;
 static char cmdline[4096];
 
-/* What must be as it was when a job has ended. */
+/* State that must be unchanged after each job. */
 static struct state {
 	long tainted;
 	long huge_total, huge_free, huge_reserved, huge_surplus;
 	long mem_free_kb;
 } baseline;
 
-/* ---- words to the outside ---- */
+/* ---- the report ---- */
 
 static void report(const char *fmt, ...)
 {
@@ -139,13 +138,13 @@ static void bad(const char *fmt, ...)
 
 static void __attribute__((noreturn)) power_off(void)
 {
-	/* QEMU exits; to be powered off is more than some kernels can. */
+	/* A reset makes QEMU exit; powering off may need a missing driver. */
 	reboot(RB_AUTOBOOT);
 	for (;;)
 		pause();
 }
 
-/* The only way out but the last step. */
+/* Reports an error of this program and ends the VM. */
 static void __attribute__((noreturn)) fatal(const char *fmt, ...)
 {
 	char text[768], why[128] = "";
@@ -164,7 +163,7 @@ static void __attribute__((noreturn)) fatal(const char *fmt, ...)
 	power_off();
 }
 
-/* ---- small helpers ---- */
+/* ---- helpers ---- */
 
 static long now_ms(void)
 {
@@ -181,7 +180,7 @@ static void sleep_ms(long ms)
 	nanosleep(&ts, NULL);
 }
 
-/* Returns what fits of a file, without the newline at its end, or -1. */
+/* Reads a file, up to @size bytes, and strips the last newline. -1 on error. */
 static ssize_t slurp(const char *path, char *buf, size_t size)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -218,7 +217,7 @@ static void must_spit(const char *path, const char *text)
 		fatal("cannot write %s to %s", text, path);
 }
 
-/* Counters that underflowed are printed as unsigned, and are negative here. */
+/* Underflowed counters are printed as unsigned; returns them as negative. */
 static long number_in(const char *path)
 {
 	char buf[64];
@@ -248,7 +247,7 @@ static const char *parameter(const char *name)
 	return NULL;
 }
 
-/* A program of the system, not of a test: runs it to its end. */
+/* Runs a system program, which must succeed. */
 static void must_run(int out, char *const argv[])
 {
 	pid_t pid = fork();
@@ -291,7 +290,7 @@ static void mount_file_systems(void)
 
 	for (i = 0; i < sizeof(table) / sizeof(*table); i++) {
 		mkdir(table[i].where, 0755);
-		/* The kernel may have mounted /dev before us. */
+		/* The kernel may have mounted /dev already. */
 		if (mount(table[i].type, table[i].where, table[i].type, 0,
 			  table[i].options) && errno != EBUSY)
 			fatal("cannot mount %s", table[i].where);
@@ -299,8 +298,8 @@ static void mount_file_systems(void)
 }
 
 /*
- * Each line has an interrupt of its own, which without ACPI the kernel has to be
- * told. A line that was changed has to be opened anew.
+ * Each line has its own interrupt, which must be configured as there is no
+ * ACPI. The change takes effect when the line is opened again.
  */
 static void set_interrupt(const char *path, int irq)
 {
@@ -315,7 +314,7 @@ static void set_interrupt(const char *path, int irq)
 	close(fd);
 }
 
-/* A line that carries bytes as they are. The interrupt is as in lab/boot. */
+/* Opens a line in raw mode. The interrupt is the one set in lab/boot. */
 static int open_line(const char *path, int irq)
 {
 	struct termios tio;
@@ -333,7 +332,7 @@ static int open_line(const char *path, int irq)
 	return fd;
 }
 
-/* How many bytes have left through a line. */
+/* The number of bytes sent through a line. */
 static long sent(int fd)
 {
 	struct serial_icounter_struct count = { 0 };
@@ -395,16 +394,16 @@ static void set_up_kernel(void)
 	taint_allowed |= strtol(parameter("lab.taint") ?: "0", NULL, 0);
 	must_spit("/proc/sys/vm/unprivileged_userfaultfd", "1");
 	must_spit("/sys/fs/cgroup/cgroup.subtree_control", "+memory +hugetlb");
-	/* Leaks are looked for at the end; until then it only costs time. */
+	/* Leaks are only scanned for at the end; scans in between cost time. */
 	if (spit(KMEMLEAK, "scan=off"))
 		patience = 10;
 }
 
-/* ---- looking for what is wrong ---- */
+/* ---- checks ---- */
 
 /*
- * Free memory in KiB: what the zones have, and what the processors keep at hand
- * for themselves, which may be a hundred megabytes.
+ * Free memory in KiB: of the zones, and of the per-CPU page lists, which may
+ * hold a hundred megabytes.
  */
 static long free_memory(void)
 {
@@ -449,7 +448,7 @@ static void check_pool(void)
 			return;
 		sleep_ms(20);
 	} while (now_ms() < deadline);
-	bad("huge pages: %ld of %ld free, %ld reserved, %ld surplus; they were %ld of %ld, %ld, %ld",
+	bad("huge pages: %ld of %ld free, %ld reserved, %ld surplus; before: %ld of %ld, %ld, %ld",
 	    s.huge_free, s.huge_total, s.huge_reserved, s.huge_surplus,
 	    baseline.huge_free, baseline.huge_total, baseline.huge_reserved,
 	    baseline.huge_surplus);
@@ -465,7 +464,7 @@ static void check_taint(void)
 	baseline.tainted |= tainted;
 }
 
-/* What the kernel says when it found itself at fault. */
+/* Is this the first line of a kernel message that reports an error? */
 static bool is_splat(const char *text)
 {
 	static const char *const splats[] = {
@@ -485,10 +484,10 @@ static bool is_splat(const char *text)
 	return false;
 }
 
-/* The warnings that the job announced: texts, NULL once the warning came. */
+/* The announced warnings, NULL once the warning has occurred. */
 static char *expected[256];
 static int nr_expected;
-static int pardoned;	/* messages that came, their "WARNING:" did not yet */
+static int pardoned;	/* messages seen whose "WARNING:" line is to follow */
 
 static void read_expected(void)
 {
@@ -506,15 +505,15 @@ static void read_expected(void)
 }
 
 /*
- * Is this a part of a warning that was announced? First comes its message, if it
- * has one, then the line that begins with "WARNING:".
+ * Is this line part of an announced warning? Its message comes first, if it has
+ * one, followed by the line that begins with "WARNING:".
  */
 static bool is_expected(const char *text)
 {
 	bool begins = !strncmp(text, "WARNING:", 8);
 	int i;
 
-	/* Nothing worse can be announced. */
+	/* Only warnings can be announced. */
 	if (is_splat(text) && !begins)
 		return false;
 	if (begins && pardoned) {
@@ -597,7 +596,7 @@ static void check_log(void)
 	}
 }
 
-/* Calls what with every process but this one and the kernel's threads. */
+/* Calls @what for every process except this one and kernel threads. */
 static int for_each_process(void (*what)(pid_t pid, const char *name))
 {
 	char path[64], stat[1024], *name, *end;
@@ -675,7 +674,7 @@ static void remove_processes(bool expected)
 	}
 }
 
-/* Each job finds these empty. */
+/* Empties these directories for the next job. */
 static void renew_temporary(void)
 {
 	static const char *const where[] = { "/tmp", "/dev/shm" };
@@ -737,7 +736,7 @@ static bool wait_for(pid_t pid, long ms, int *status)
 	sigemptyset(&chld);
 	sigaddset(&chld, SIGCHLD);
 	for (;;) {
-		/* Orphans of the job come here, too. */
+		/* Also reaps orphans of the job. */
 		while ((reaped = waitpid(-1, status, WNOHANG)) > 0)
 			if (reaped == pid)
 				return true;
@@ -768,7 +767,7 @@ static void run_job(const char *name, long seconds)
 		become(script);
 
 	if (!wait_for(pid, seconds * 1000, &status)) {
-		/* Where everybody sleeps or spins, for the log. */
+		/* Write the stacks of all tasks and processors to the log. */
 		spit("/proc/sysrq-trigger", "l");
 		spit("/proc/sysrq-trigger", "t");
 		how = "timeout";
@@ -808,7 +807,7 @@ static void run_jobs(void)
 	while (fgets(line, sizeof(line), list)) {
 		if (sscanf(line, "%127s %ld", name, &seconds) != 2) {
 			errno = EINVAL;
-			fatal("cannot understand %s", line);
+			fatal("malformed line in the job list: %s", line);
 		}
 		run_job(name, seconds);
 	}
@@ -817,7 +816,7 @@ static void run_jobs(void)
 
 /* ---- the end ---- */
 
-/* Pages that nobody owns any more are in no table: only the sum shows them. */
+/* Leaked pages are in no list: only the total of free memory shows them. */
 static void check_memory(void)
 {
 	long slack = atol(parameter("lab.slack") ?: "32") * 1024;
@@ -846,13 +845,13 @@ static void check_leaks(void)
 	if (access(KMEMLEAK, F_OK))
 		return;
 	for (i = 0; i < 2; i++) {
-		/* An object must be some seconds old before it can be missed. */
+		/* kmemleak reports only objects older than five seconds. */
 		sleep_ms(5500);
 		if (!spit(KMEMLEAK, "scan"))
-			fatal("cannot scan for leaks");
+			fatal("cannot start a kmemleak scan");
 	}
 	if (slurp(KMEMLEAK, leaks, sizeof(leaks)) < 0)
-		fatal("cannot read the leaks");
+		fatal("cannot read %s", KMEMLEAK);
 	if (!*leaks)
 		return;
 	puts(leaks);
@@ -903,7 +902,7 @@ static const struct {
 	{ "read the baseline",		read_baseline },
 	{ "run the jobs",		run_jobs },
 	{ "send files",			send_files },
-	{ "check what was left",	check_all },
+	{ "check the final state",	check_all },
 	{ "give the verdict",		give_verdict },
 };
 
@@ -915,5 +914,5 @@ int main(void)
 		step = steps[i].name;
 		steps[i].run();
 	}
-	fatal("came to the end");
+	fatal("no step left");
 }

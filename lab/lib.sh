@@ -1,8 +1,7 @@
 # shellcheck shell=bash
-# What the lab's programs share, sourced by each of them: where things are,
-# one voice for messages, long steps that show how far they are, one writer of
-# out/ at a time, and one way to die. Messages go to stderr: stdout belongs to
-# what a program was asked to print.
+# Common functions of the lab's programs, sourced by each of them: locations,
+# messages, long steps with progress, the lock of out/, and error exits. Messages
+# go to stderr: stdout is for the output of a program.
 
 set -Eeuo pipefail
 export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
@@ -13,8 +12,8 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 out=$top/out
 cache=${XDG_CACHE_HOME:-${HOME:-$out}/.cache}/modular-userfaultfd
 
-# What a caller's make, or a kernel developer's shell, would otherwise pass on
-# to the kernel's makefiles.
+# Variables of the calling make, or of a kernel developer's shell, that would
+# affect the kernel's makefiles.
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES ARCH SUBARCH CROSS_COMPILE LLVM \
 	KBUILD_OUTPUT KBUILD_EXTMOD KCONFIG_CONFIG KCONFIG_ALLCONFIG KCFLAGS \
 	KCPPFLAGS KAFLAGS INSTALL_MOD_PATH INSTALL_HDR_PATH
@@ -23,7 +22,7 @@ say() {
 	printf '%s: %s\n' "$me" "$*" >&2
 }
 
-# The status of a program that has said why it stopped: its callers need not.
+# Exit status of a program that has reported its failure: callers stay silent.
 said=3
 
 die() {
@@ -31,13 +30,13 @@ die() {
 	exit "$said"
 }
 
-# --- Leaving: whatever a program started or half wrote goes with it ---------
+# --- Exit: ends the running job and removes incomplete files ----------------
 
 job=
 leftovers=()
 
 unexpected() {
-	[ "$1" -eq "$said" ] || [ "$1" -ge 128 ] || say "stopped by a failure in $2"
+	[ "$1" -eq "$said" ] || [ "$1" -ge 128 ] || say "unexpected failure in $2"
 }
 
 leave() {
@@ -56,21 +55,21 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 trap 'exit 129' HUP
 
-# Only one program writes to out/ at a time. Programs that call each other
-# share the lock of the outermost one.
+# Only one program writes to out/ at a time. Nested programs share the lock of
+# the outermost one.
 lock_out() {
 	local fd
 	[ -z "${LAB_LOCK-}" ] || return 0
-	mkdir -p "$out/log" 2>/dev/null || die "cannot write to $out: make that directory yours, then run this again"
+	mkdir -p "$out/log" 2>/dev/null || die "cannot write to $out: change its owner or permissions, then run this again"
 	exec {fd}>"$out/.lock"
 	if ! flock -w 3 "$fd"; then
-		say "waiting for another run that writes to $out"
+		say "waiting for another program that uses $out"
 		flock "$fd"
 	fi
 	export LAB_LOCK=$fd
 }
 
-# compile_plugin FILE SOURCE : a plugin for QEMU, which lab/boot --plugin loads
+# compile_plugin FILE SOURCE: builds a QEMU plugin for lab/boot --plugin
 compile_plugin() {
 	"${CC:-gcc}" -std=gnu11 -O2 -Wall -Wextra -shared -fPIC \
 		-fvisibility=hidden -o "$1" "$2" || die "${2#"$top/"} does not compile"
@@ -78,7 +77,7 @@ compile_plugin() {
 
 # --- Preconditions ----------------------------------------------------------
 
-# need SET TOOL... : every TOOL must be there; the package set SET brings them.
+# need SET TOOL...: checks that each TOOL, of the package set SET, is installed.
 need() {
 	local set=$1 tool
 	shift
@@ -94,7 +93,7 @@ need_space() {
 	while [ ! -d "$dir" ]; do dir=$(dirname "$dir"); done
 	free=$(($(df --output=avail -k "$dir" | tail -n 1) / 1024))
 	[ "$free" -ge "$2" ] ||
-		die "$3 needs $2 MiB free in $dir, which has $free: make room, then run this again"
+		die "$3 needs $2 MiB of free space in $dir, which has $free"
 }
 
 # --- Long steps -------------------------------------------------------------
@@ -108,12 +107,11 @@ took() {
 	fi
 }
 
-# long WHAT LOG FAR COMMAND... : runs COMMAND with its output in LOG, and shows
-# meanwhile what runs, how far it is (what the function FAR prints, given LOG)
-# and for how long: as one line that changes on a terminal, as a line every 20
-# seconds elsewhere. The command and all that it starts are a session of their
-# own, which goes when this program is interrupted; the command itself ends even
-# when this program is killed.
+# long WHAT LOG FAR COMMAND...: runs COMMAND with its output in LOG. Meanwhile
+# shows WHAT, the progress (the output of the function FAR, called with LOG) and
+# the elapsed time: on a terminal as one line that is updated, otherwise as a
+# line every 20 seconds. COMMAND runs in a new session, which is ended when this
+# program is interrupted; COMMAND itself ends even when this program is killed.
 long() {
 	local what=$1 log=$2 far=$3 start=$SECONDS last=0 tick status=0
 	shift 3
@@ -139,16 +137,16 @@ long() {
 	return "$status"
 }
 
-# The first line of a log that names an error, or else its last line.
+# The first line of a log that looks like an error, otherwise its last line.
 blame() {
-	[ -s "$1" ] || { echo "nothing was logged: is the disk full?" && return; }
+	[ -s "$1" ] || { echo "empty log: is the disk full?" && return; }
 	grep -m 1 -aE '(^E: |^W: Failed|[Ee]rror:|\*\*\* |No space left|undefined reference|ERROR: modpost|: not found)' "$1" ||
 		tail -n 1 "$1"
 }
 
 # --- Identity of inputs -----------------------------------------------------
 
-# One hash for the given files and directories: paths, modes and contents.
+# The hash of the given files and directories: paths, modes and contents.
 hash_of() {
 	(
 		cd "$top"
@@ -157,18 +155,18 @@ hash_of() {
 	) | sha256sum | cut -c1-64
 }
 
-# The kernels that the lab knows, and the source tree that each is built from.
+# The kernels of the lab, and the source tree that each is built from.
 kernels="patched stock debug pae"
 
 tree_of() {
 	case $1 in
 	stock) echo "$out/source" ;;
 	patched | debug | pae) echo "$out/tree" ;;
-	*) die "no kernel is named '$1': it is one of $kernels" ;;
+	*) die "unknown kernel '$1', must be one of: $kernels" ;;
 	esac
 }
 
-# What a source tree is made from, and when it was first made.
+# The identity of a source tree: a hash of its inputs, and its creation time.
 id_of() {
 	head -n 1 "$1/.lab-tree" 2>/dev/null || cat "$1/.lab-source"
 }
@@ -177,9 +175,8 @@ made_of() {
 	id_of "$1" | cut -d' ' -f2-
 }
 
-# make, as every call into the kernel tree needs it: one architecture, the
-# object directory of KERNEL, and builds that do not depend on who, when and
-# where.
+# make for all calls into the kernel tree: x86, and builds that do not depend on
+# user, time and host.
 kernel_make=(make ARCH=x86 LOCALVERSION= KBUILD_BUILD_TIMESTAMP='Thu Jan  1 00:00:00 UTC 2026'
 	KBUILD_BUILD_USER=lab KBUILD_BUILD_HOST=lab KBUILD_BUILD_VERSION=1)
 

@@ -1,16 +1,15 @@
 # shellcheck shell=bash
-# The patch series as the lab's programs see it: how kernel/patches/series is
-# read, and how one step of it is applied to a directory. kernel/patches/series
-# itself says what it looks like. Sourced after lib.sh.
+# Functions for the patch series: reading kernel/patches/series, whose format is
+# described there, and applying its steps to a directory. Sourced after lib.sh.
 
 patches=$top/kernel/patches
 overlay=$top/kernel/overlay
 source=$out/source
 
-base=			# the version that the series was made on
+base=			# the version that the series is based on
 steps=()		# patch names, in order
-declare -A step_of=()	# overlay file -> the number of the step it enters with
-declare -A staged=()	# every kernel file that the steps touch
+declare -A step_of=()	# overlay file -> number of the step that adds it
+declare -A staged=()	# all kernel files that the steps touch
 
 read_series() {
 	local line word path number=0
@@ -27,10 +26,10 @@ read_series() {
 				[ ${#steps[@]} -gt 0 ] || die "kernel/patches/series:$number: '+' before the first patch"
 				adding=yes
 			elif [ -z "$adding" ]; then
-				[ -e "$patches/$word" ] || die "kernel/patches/series:$number: there is no kernel/patches/$word"
+				[ -e "$patches/$word" ] || die "kernel/patches/series:$number: kernel/patches/$word does not exist"
 				steps+=("$word")
 			elif [ ! -e "$overlay/$word" ]; then
-				die "kernel/patches/series:$number: there is no kernel/overlay/$word"
+				die "kernel/patches/series:$number: kernel/overlay/$word does not exist"
 			else
 				while IFS= read -r path; do
 					[ -z "${step_of[$path]-}" ] ||
@@ -40,23 +39,23 @@ read_series() {
 			fi
 		done
 	done <"$patches/series"
-	[ -n "$base" ] || die "kernel/patches/series names no base: its first line is '# base: VERSION'"
+	[ -n "$base" ] || die "kernel/patches/series: missing first line '# base: VERSION'"
 
 	[ -d "$overlay" ] || return 0
 	while IFS= read -r path; do
 		[ -n "${step_of[$path]-}" ] ||
-			die "kernel/overlay/$path enters with no step: add it to a patch in kernel/patches/series"
+			die "kernel/overlay/$path belongs to no step: add it to a patch in kernel/patches/series"
 	done < <(cd "$overlay" && find . -type f -printf '%P\n' | sort)
 	while IFS= read -r path; do
 		case $path in
 		*.patch | *.cocci)
 			grep -qxF "$path" < <(printf '%s\n' "${steps[@]}") ||
-				die "kernel/patches/$path is not named in kernel/patches/series" ;;
+				die "kernel/patches/$path is not listed in kernel/patches/series" ;;
 		esac
 	done < <(cd "$patches" && find . -type f -printf '%P\n' | sort)
 }
 
-# The message of a step: mail headers, then the text, without what follows it.
+# The message of a step: mail headers and text, without the diff.
 message_of() {
 	case $1 in
 	*.cocci) sed -n '/^\/\//!q; s,^// \?,,; /^Files: /d; p' "$patches/$1" ;;
@@ -64,7 +63,7 @@ message_of() {
 	esac
 }
 
-# The kernel files that a step edits, makes or removes.
+# The kernel files that a step edits, creates or removes.
 files_of() {
 	case $1 in
 	*.cocci) sed -n '/^\/\//!q; s,^// Files: ,,p' "$patches/$1" | tr -s ' ' '\n' ;;
@@ -72,7 +71,7 @@ files_of() {
 	esac | sort -u
 }
 
-# stage_sources DIR: puts the kernel files that the series works on into DIR.
+# stage_sources DIR: copies the kernel files that the series edits to DIR.
 stage_sources() {
 	local step path
 
@@ -87,7 +86,7 @@ stage_sources() {
 	done
 }
 
-# apply_step DIR NUMBER: takes DIR, which holds the steps before it, one on.
+# apply_step DIR NUMBER: applies a step to DIR, which has all earlier steps.
 apply_step() {
 	local dir=$1 step=${steps[$2]} path why
 	local report=$out/log/apply.log
@@ -114,7 +113,7 @@ apply_step() {
 		;;
 	*)
 		grep -qE '^(diff --git|---) ' "$patches/$step" || return 0
-		# No fuzz, and not as part of the repository that out/ lies in.
+		# Without fuzz, and not as part of the enclosing repository.
 		if ! GIT_CEILING_DIRECTORIES=$(dirname "$dir") git -C "$dir" apply -v --whitespace=nowarn \
 			"$patches/$step" >"$report" 2>&1; then
 			why=$(sed -nE 's/^error: patch failed: (.*):([0-9]+)$/\1, line \2/p; T; q' "$report")
@@ -125,9 +124,8 @@ apply_step() {
 	esac
 }
 
-# sync_tree STAGE TREE < PATHS: makes these paths of TREE what they are in STAGE,
-# or in out/source where no step touches them. Files that are so already keep
-# their time, the others get a new one.
+# sync_tree STAGE TREE < PATHS: updates these paths of TREE from STAGE, or from
+# out/source if no step touches them. Unchanged files keep their timestamps.
 sync_tree() {
 	local path want
 
@@ -143,7 +141,7 @@ sync_tree() {
 	done
 }
 
-# Every overlay file must have come through as it is.
+# No patch may change an overlay file.
 check_overlay() {
 	local path
 	for path in "${!step_of[@]}"; do
@@ -158,13 +156,13 @@ copy() {
 	mv "$2.lab-new" "$2"
 }
 
-# The Debian version of the source that lies in a tree.
+# The Debian version of the source of a tree.
 version_of() {
 	cut -d' ' -f2 "$1/.lab-source"
 }
 
-# One hash for a whole source tree: modes, paths, contents, links; without the
-# lab's own stamps.
+# The hash of a source tree: modes, paths, contents, links, but not the stamps
+# of the lab.
 tree_hash() {
 	(
 		cd "$1"

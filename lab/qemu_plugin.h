@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What our plugins use of QEMU's plugin interface, version 1. Debian ships the
- * interface with its QEMU, but no header for it. lab/boot --plugin loads one.
+ * The part of QEMU's plugin interface, version 1, that the plugins in lab/ and
+ * bench/ use: Debian's QEMU supports plugins, but there is no package with this
+ * header. lab/boot --plugin loads a plugin.
  */
 #ifndef LAB_QEMU_PLUGIN_H
 #define LAB_QEMU_PLUGIN_H
@@ -45,7 +46,7 @@ size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
 
 QEMU_PLUGIN_EXPORT int qemu_plugin_version = 1;
 
-/* Is it these bytes? So the machine's programs mark what they do, with no-ops. */
+/* Compares an instruction with a mark: a NOP that a program in the VM executes. */
 static inline bool qemu_plugin_insn_is(const struct qemu_plugin_insn *insn,
 				       const uint8_t *bytes, size_t size)
 {

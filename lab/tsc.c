@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Prints the frequency of this computer's time stamp counter in kHz, which is also
- * that of the machines that QEMU emulates on it.
+ * Prints the frequency of the host's time stamp counter in kHz, which is also
+ * the frequency in VMs emulated by QEMU.
  */
 #include <stdint.h>
 #include <stdio.h>
 #include <time.h>
 #include <x86intrin.h>
 
-#define NS	50000000	/* to measure for; enough for five digits */
+#define NS	50000000	/* duration; enough for five digits */
 
-/* Both clocks at one time: the counter is read as close to the other as can be. */
+/* Reads both clocks at the same time: the best of several attempts. */
 static uint64_t now(uint64_t *tsc)
 {
 	uint64_t best = UINT64_MAX, ns = 0;
