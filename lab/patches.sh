@@ -48,7 +48,7 @@ read_series() {
 	done < <(cd "$overlay" && find . -type f -printf '%P\n' | sort)
 	while IFS= read -r path; do
 		case $path in
-		*.patch | *.cocci)
+		*.patch)
 			grep -qxF "$path" < <(printf '%s\n' "${steps[@]}") ||
 				die "kernel/patches/$path is not listed in kernel/patches/series" ;;
 		esac
@@ -57,18 +57,12 @@ read_series() {
 
 # The message of a step: mail headers and text, without the diff.
 message_of() {
-	case $1 in
-	*.cocci) sed -n '/^\/\//!q; s,^// \?,,; /^Files: /d; p' "$patches/$1" ;;
-	*) sed -E '/^(---$|diff --git |--- [^ ])/,$d' "$patches/$1" ;;
-	esac
+	sed -E '/^(---$|diff --git |--- [^ ])/,$d' "$patches/$1"
 }
 
 # The kernel files that a step edits, creates or removes.
 files_of() {
-	case $1 in
-	*.cocci) sed -n '/^\/\//!q; s,^// Files: ,,p' "$patches/$1" | tr -s ' ' '\n' ;;
-	*) sed -nE 's,^(--- a|\+\+\+ b)/([^\t]*).*,\2,p; s,^rename (from|to) (.*),\2,p' "$patches/$1" ;;
-	esac | sort -u
+	sed -nE 's,^(--- a|\+\+\+ b)/([^\t]*).*,\2,p; s,^rename (from|to) (.*),\2,p' "$patches/$1" | sort -u
 }
 
 # stage_sources DIR: copies the kernel files that the series edits to DIR.
@@ -99,29 +93,14 @@ apply_step() {
 		copy "$overlay/$path" "$dir/$path"
 	done
 
-	case $step in
-	*.cocci)
-		for path in $(files_of "$step"); do
-			[ -e "$dir/$path" ] || die "kernel/patches/$step: there is no $path"
-			cp "$dir/$path" "$dir/.before"
-			spatch --sp-file "$patches/$step" --in-place --no-includes --very-quiet "$dir/$path" >"$report" 2>&1 ||
-				die "kernel/patches/$step fails on $path: $(blame "$report")"
-			! cmp -s "$dir/$path" "$dir/.before" ||
-				die "kernel/patches/$step finds nothing to change in $path: no longer fits linux $(version_of "$source")"
-			rm "$dir/.before"
-		done
-		;;
-	*)
-		grep -qE '^(diff --git|---) ' "$patches/$step" || return 0
-		# Without fuzz, and not as part of the enclosing repository.
-		if ! GIT_CEILING_DIRECTORIES=$(dirname "$dir") git -C "$dir" apply -v --whitespace=nowarn \
-			"$patches/$step" >"$report" 2>&1; then
-			why=$(sed -nE 's/^error: patch failed: (.*):([0-9]+)$/\1, line \2/p; T; q' "$report")
-			[ -n "$why" ] || why=$(sed -n 's/^error: //p; T; q' "$report")
-			die "kernel/patches/$step does not fit linux $(version_of "$source"): $why"
-		fi
-		;;
-	esac
+	grep -qE '^(diff --git|---) ' "$patches/$step" || return 0
+	# Without fuzz, and not as part of the enclosing repository.
+	if ! GIT_CEILING_DIRECTORIES=$(dirname "$dir") git -C "$dir" apply -v --whitespace=nowarn \
+		"$patches/$step" >"$report" 2>&1; then
+		why=$(sed -nE 's/^error: patch failed: (.*):([0-9]+)$/\1, line \2/p; T; q' "$report")
+		[ -n "$why" ] || why=$(sed -n 's/^error: //p; T; q' "$report")
+		die "kernel/patches/$step does not fit linux $(version_of "$source"): $why"
+	fi
 }
 
 # sync_tree STAGE TREE < PATHS: updates these paths of TREE from STAGE, or from
