@@ -60,7 +60,13 @@ message_of() {
 	sed -E '/^(---$|diff --git |--- [^ ])/,$d' "$patches/$1"
 }
 
-# The kernel files that a step edits, creates or removes.
+# The notes of a step: the text between '---' and the diff. It is part of the
+# mail, but not of the commit message.
+notes_of() {
+	sed -E '1,/^---$/d; /^(diff --git |--- [^ ])/,$d' "$patches/$1"
+}
+
+# The kernel files that a step edits, makes or removes.
 files_of() {
 	sed -nE 's,^(--- a|\+\+\+ b)/([^\t]*).*,\2,p; s,^rename (from|to) (.*),\2,p' "$patches/$1" | sort -u
 }
