@@ -211,7 +211,7 @@ static int take_over(struct handler *h)
 	if (flags < 0 || fcntl(h->spaces[0].uffd, F_SETFL, flags | O_NONBLOCK))
 		return because(h->reason, "cannot make the userfaultfd non-blocking: %m");
 	h->started = now();
-	if (send_message(h->sock, &(struct message) { .says = SAYS_READY }))
+	if (send_message(h->sock, &(struct message) { .type = MESSAGE_READY }))
 		return because(h->reason, "lost the connection to the hypervisor");
 	return 0;
 }
@@ -359,16 +359,16 @@ static int read_events(struct handler *h, size_t space)
 
 static void progressed(struct handler *h)
 {
-	struct message message = { .says = SAYS_PROGRESS };
+	struct message message = { .type = MESSAGE_PROGRESS };
 	uint64_t time = now() - h->started;
 
 	if (h->options->progress) {
 		h->stats->nanoseconds = time;
 		h->options->progress(h->options->arg, h->stats);
 	}
-	if (h->done || time - h->told < PROGRESS_NS)
+	if (h->done || time - h->reported < PROGRESS_NS)
 		return;
-	h->told = time;
+	h->reported = time;
 	h->stats->nanoseconds = time;
 	message.stats = *h->stats;
 	/* Never block on a slow reader: drop the update. */
@@ -597,7 +597,7 @@ static int receive_from_hypervisor(struct handler *h)
 		return 0;
 	if (n <= 0)
 		return 1;
-	if (n != sizeof(message) || message.says != SAYS_ALIVE)
+	if (n != sizeof(message) || message.type != MESSAGE_ALIVE)
 		return because(h->reason, "protocol error: unexpected message from the hypervisor");
 	if (!h->alive) {
 		h->alive = true;
@@ -617,7 +617,7 @@ static int take_in(struct handler *h, int timeout_ms)
 		{
 			.fd = h->sock,
 			.events = POLLIN |
-				  (h->done && !h->told_done ? POLLOUT : 0),
+				  (h->done && !h->reported_done ? POLLOUT : 0),
 		},
 	};
 	size_t nr = h->nr_spaces;
@@ -644,9 +644,9 @@ static void unpark(struct handler *h)
 		queue_add(&h->faults, fault);
 }
 
-static int tell(struct handler *h, enum says says)
+static int report(struct handler *h, enum message_type type)
 {
-	struct message message = { .says = says, .reason = *h->reason };
+	struct message message = { .type = type, .reason = *h->reason };
 
 	if (h->started && !h->done)
 		h->stats->nanoseconds = now() - h->started;
@@ -659,13 +659,13 @@ static int tell(struct handler *h, enum says says)
  * socket with messages unread could discard the last one. Afterwards nothing
  * can be sent in either direction.
  */
-static void hang_up(struct handler *h, enum says last)
+static void end_connection(struct handler *h, enum message_type last)
 {
 	unsigned int deadline = h->options->deadline_ms ?: DEADLINE_MS;
 	struct pollfd pollfd = { .fd = h->sock, .events = POLLOUT };
 	char byte;
 
-	while (tell(h, last) && errno == EAGAIN)
+	while (report(h, last) && errno == EAGAIN)
 		if (poll(&pollfd, 1, deadline) == 0)
 			break;
 	shutdown(h->sock, SHUT_RDWR);
@@ -685,8 +685,9 @@ static int serve(struct handler *h)
 			h->stats->nanoseconds = now() - h->started;
 			h->done = true;
 		}
-		if (h->done && !h->told_done)
-			h->told_done = !tell(h, SAYS_DONE) || errno != EAGAIN;
+		if (h->done && !h->reported_done)
+			h->reported_done = !report(h, MESSAGE_DONE) ||
+					   errno != EAGAIN;
 		if (!may_fill_ahead(h))
 			nr = 0;
 		if (h->parked.head || h->stuck_since)
@@ -736,7 +737,7 @@ int lazy_serve(int sock, const struct snapshot *snap,
 	if (!ret)
 		ret = serve(&h);
 	/* Report the failure before closing the userfaultfd. */
-	hang_up(&h, ret < 0 ? SAYS_FAILED : SAYS_CLOSED);
+	end_connection(&h, ret < 0 ? MESSAGE_FAILED : MESSAGE_CLOSED);
 	hand_back(&h);
 	return ret < 0 ? -1 : 0;
 }

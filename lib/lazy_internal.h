@@ -26,13 +26,13 @@ struct hello {
 };
 
 /* All other messages. The handler's last one is CLOSED or FAILED. */
-enum says {
-	SAYS_READY, SAYS_PROGRESS, SAYS_DONE, SAYS_FAILED, SAYS_ALIVE,
-	SAYS_CLOSED,
+enum message_type {
+	MESSAGE_READY, MESSAGE_PROGRESS, MESSAGE_DONE, MESSAGE_FAILED,
+	MESSAGE_ALIVE, MESSAGE_CLOSED,
 };
 
 struct message {
-	uint32_t says;
+	uint32_t type;
 	uint32_t reserved;
 	struct lazy_stats stats;
 	struct reason reason;
@@ -96,10 +96,10 @@ struct handler {
 	struct lazy_stats *stats;
 	struct reason *reason;
 	uint64_t started;	/* nanoseconds, 0: not yet */
-	uint64_t told;		/* last progress message, ns since started */
+	uint64_t reported;	/* last progress message, ns since started */
 	bool alive;		/* lazy_alive() was called */
 	bool done;		/* the hypervisor's memory is filled */
-	bool told_done;		/* DONE was sent */
+	bool reported_done;	/* DONE was sent */
 
 	struct region regions[LAZY_MAX_REGIONS];
 	size_t nr;

@@ -108,9 +108,9 @@ int lazy_hand_over(int sock, int uffd, const struct lazy_region *regions,
 		return because(reason, "timed out waiting for the handler");
 	if (receive(sock, &message))
 		return because(reason, "lost the connection to the handler");
-	if (message.says == SAYS_FAILED)
+	if (message.type == MESSAGE_FAILED)
 		return because(reason, "the handler: %s", message.reason.text);
-	if (message.says != SAYS_READY)
+	if (message.type != MESSAGE_READY)
 		return because(reason, "protocol error: unexpected message from the handler");
 	return 0;
 }
@@ -125,12 +125,12 @@ enum lazy_event lazy_receive(int sock, struct lazy_stats *stats,
 		return LAZY_END;
 	}
 	*stats = message.stats;
-	switch (message.says) {
-	case SAYS_PROGRESS:
+	switch (message.type) {
+	case MESSAGE_PROGRESS:
 		return LAZY_PROGRESS;
-	case SAYS_DONE:
+	case MESSAGE_DONE:
 		return LAZY_DONE;
-	case SAYS_FAILED:
+	case MESSAGE_FAILED:
 		because(reason, "the handler: %s", message.reason.text);
 		return LAZY_FAILED;
 	default:
@@ -142,7 +142,7 @@ enum lazy_event lazy_receive(int sock, struct lazy_stats *stats,
 void lazy_alive(int sock)
 {
 	/* EAGAIN: the queue is full of earlier calls; only the first counts. */
-	send_message(sock, &(struct message) { .says = SAYS_ALIVE });
+	send_message(sock, &(struct message) { .type = MESSAGE_ALIVE });
 }
 
 static int64_t now_ms(void)
@@ -176,13 +176,13 @@ int lazy_finish(int sock, int timeout_ms, struct lazy_stats *stats,
 		if (receive(sock, &message))
 			return because(reason, "lost the connection to the handler");
 		*stats = message.stats;
-		switch (message.says) {
-		case SAYS_PROGRESS:
-		case SAYS_DONE:
+		switch (message.type) {
+		case MESSAGE_PROGRESS:
+		case MESSAGE_DONE:
 			continue;
-		case SAYS_CLOSED:
+		case MESSAGE_CLOSED:
 			return 0;
-		case SAYS_FAILED:
+		case MESSAGE_FAILED:
 			return because(reason, "the handler: %s",
 				       message.reason.text);
 		default:

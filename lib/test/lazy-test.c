@@ -217,7 +217,7 @@ static bool receives(int sock, enum lazy_event wanted, struct lazy_stats *stats,
 	}								\
 } while (0)
 
-#define HEAR(event) \
+#define RECEIVE(event) \
 	ASSERT_TRUE(receives(self->sock, event, &self->stats,		\
 			     &self->reason)) {				\
 		TH_LOG("%s", self->reason.text);			\
@@ -295,7 +295,7 @@ static void stop(pid_t handler)
 TEST_F(lazy, all_is_filled_without_faults)
 {
 	SERVE(0);
-	HEAR(LAZY_DONE);
+	RECEIVE(LAZY_DONE);
 	EXPECT_EQ(self->kind.pages, self->stats.background);
 	EXPECT_EQ(0, self->stats.demand);
 	EXPECT_EQ(0, memcmp(self->memory, self->content, self->len));
@@ -309,7 +309,7 @@ TEST_F(lazy, each_page_is_filled_when_it_is_asked_for)
 		ASSERT_EQ(0, SAME(i * 11 % self->kind.pages));
 	}
 	/* All pages are filled. */
-	HEAR(LAZY_DONE);
+	RECEIVE(LAZY_DONE);
 	EXPECT_EQ(self->kind.pages, self->stats.demand);
 	EXPECT_EQ(self->kind.pages, self->stats.faults);
 	EXPECT_EQ(0, self->stats.background);
@@ -324,7 +324,7 @@ TEST_F(lazy, what_was_written_stays)
 							    &self->kind, i)[7];
 	}
 	lazy_alive(self->sock);
-	HEAR(LAZY_DONE);
+	RECEIVE(LAZY_DONE);
 	EXPECT_EQ((self->kind.pages + 1) / 2, self->stats.alive_demand);
 	EXPECT_EQ(self->kind.pages / 2, self->stats.background);
 	for (size_t i = 0; i < self->kind.pages; i++) {
@@ -445,7 +445,7 @@ TEST_F(lazy, a_fault_is_parked_while_mappings_change)
 	for (size_t i = 1; i < self->kind.pages; i++) {
 		EXPECT_EQ(0, SAME(i));
 	}
-	HEAR(LAZY_DONE);
+	RECEIVE(LAZY_DONE);
 	EXPECT_LE(1, self->stats.parked);
 	EXPECT_EQ(1, self->stats.removed);
 }
@@ -461,7 +461,7 @@ TEST_F(lazy, what_was_removed_is_not_restored)
 	EXPECT_EQ(0, *gone);
 	EXPECT_EQ(0, memcmp(gone, gone + 1, self->kind.granule - 1));
 	lazy_alive(self->sock);
-	HEAR(LAZY_DONE);
+	RECEIVE(LAZY_DONE);
 	EXPECT_EQ(1, self->stats.removed);
 	EXPECT_EQ(0, *gone);
 	EXPECT_EQ(0, SAME(0));
@@ -476,7 +476,7 @@ TEST_F(lazy, what_was_unmapped_is_left_alone)
 	ASSERT_EQ(0, munmap(page(self->memory, &self->kind, last),
 			    self->kind.granule));
 	lazy_alive(self->sock);
-	HEAR(LAZY_DONE);
+	RECEIVE(LAZY_DONE);
 	EXPECT_EQ(1, self->stats.removed);
 	EXPECT_EQ(last, self->stats.background);
 	EXPECT_EQ(0, memcmp(self->memory, self->content,
@@ -491,7 +491,7 @@ TEST_F(lazy, silently_unmapped_range)
 	ASSERT_EQ(0, munmap(page(self->memory, &self->kind, 1),
 			    self->kind.granule));
 	lazy_alive(self->sock);
-	HEAR(LAZY_DONE);
+	RECEIVE(LAZY_DONE);
 	EXPECT_EQ(1, self->stats.removed);
 	EXPECT_EQ(0, SAME(0));
 	EXPECT_EQ(0, SAME(self->kind.pages - 1));
@@ -519,7 +519,7 @@ TEST_F(lazy, a_child_is_served_as_well)
 	}
 	/* For a file, all pages are present by now. */
 	lazy_alive(self->sock);
-	HEAR(LAZY_DONE);
+	RECEIVE(LAZY_DONE);
 }
 
 /* ---- the order ---- */
@@ -569,7 +569,7 @@ TEST_F(lazy, a_working_set_is_filled_first_in_its_order)
 	self->options.progress = see;
 	self->options.arg = w;
 	SERVE(0);
-	HEAR(LAZY_DONE);
+	RECEIVE(LAZY_DONE);
 	ASSERT_EQ(self->kind.pages, w->nr);
 	for (size_t i = 0; i < 6; i++) {
 		EXPECT_EQ(wanted[i], w->order[i]);
@@ -635,7 +635,7 @@ TEST_F(lazy, nobody_runs_on_zeroes_when_the_handler_is_killed)
 	stop(self->handler);
 	start_touch(&d, page(self->memory, &self->kind, 1));
 	kill(self->handler, SIGKILL);
-	HEAR(LAZY_END);
+	RECEIVE(LAZY_END);
 	EXPECT_NE(NULL, strstr(self->reason.text, "lost the connection"));
 	EXPECT_FALSE(is_done(&d, SETTLE_MS));
 	/* Only the hypervisor can resolve it, after stopping the guest. */
@@ -671,7 +671,7 @@ TEST_F(lazy, a_wrong_checksum_reaches_nobody)
 	DAMAGE(damage(fd, snap->chunks[self->kind.granule / SNAP_CHUNK].where));
 	ASSERT_EQ(0, SAME(0));
 	start_touch(&d, page(self->memory, &self->kind, 1));
-	HEAR(LAZY_FAILED);
+	RECEIVE(LAZY_FAILED);
 	EXPECT_NE(NULL, strstr(self->reason.text, "checksum mismatch"));
 	EXPECT_FALSE(is_done(&d, SETTLE_MS));
 }
@@ -684,7 +684,7 @@ TEST_F(lazy, a_file_that_is_cut_short_meanwhile_reaches_nobody)
 	SERVE(0);
 	DAMAGE(ftruncate(fd, 4096 + 512));
 	start_touch(&d, page(self->memory, &self->kind, 1));
-	HEAR(LAZY_FAILED);
+	RECEIVE(LAZY_FAILED);
 	EXPECT_NE(NULL, strstr(self->reason.text, "cannot read memory"));
 	EXPECT_FALSE(is_done(&d, SETTLE_MS));
 }
@@ -709,7 +709,7 @@ TEST_F(lazy, another_protocol_is_refused)
 	ASSERT_EQ(5, send(self->sock, "hello", 5, 0));
 	kill(self->handler, SIGCONT);
 	HANDLER_ENDS(1);
-	HEAR(LAZY_FAILED);
+	RECEIVE(LAZY_FAILED);
 }
 
 /* ---- the last messages, in each order ---- */
@@ -758,7 +758,7 @@ TEST_F(lazy, alive_before_done)
 	SERVE(0);
 	ASSERT_EQ(0, SAME(0));
 	lazy_alive(self->sock);
-	HEAR(LAZY_DONE);
+	RECEIVE(LAZY_DONE);
 	FINISH();
 	EXPECT_NE(0, self->stats.alive_nanoseconds);
 	EXPECT_EQ(1, self->stats.alive_faults);
@@ -777,7 +777,7 @@ TEST_F(lazy, alive_crosses_done)
 	lazy_alive(self->sock);
 	/* Long enough for a handler that (wrongly) closes after DONE. */
 	usleep(SETTLE_MS * 1000);
-	HEAR(LAZY_DONE);
+	RECEIVE(LAZY_DONE);
 	EXPECT_EQ(0, self->stats.alive_nanoseconds);
 	FINISH();
 	EXPECT_NE(0, self->stats.alive_nanoseconds);
@@ -788,7 +788,7 @@ TEST_F(lazy, alive_crosses_done)
 TEST_F(lazy, alive_after_done)
 {
 	SERVE(0);
-	HEAR(LAZY_DONE);
+	RECEIVE(LAZY_DONE);
 	usleep(SETTLE_MS * 1000);
 	lazy_alive(self->sock);
 	FINISH();
@@ -800,7 +800,7 @@ TEST_F(lazy, alive_after_done)
 TEST_F(lazy, finish_without_alive)
 {
 	SERVE(0);
-	HEAR(LAZY_DONE);
+	RECEIVE(LAZY_DONE);
 	FINISH();
 	EXPECT_EQ(0, self->stats.alive_nanoseconds);
 	EXPECT_EQ(self->kind.pages, self->stats.background);
@@ -851,7 +851,7 @@ TEST_F(lazy, alive_crosses_failed)
 	WAIT_FOR_PAUSE();
 	lazy_alive(self->sock);
 	HANDLER_ENDS(1);
-	HEAR(LAZY_FAILED);
+	RECEIVE(LAZY_FAILED);
 	EXPECT_NE(NULL, strstr(self->reason.text, "checksum mismatch"));
 	EXPECT_FALSE(is_done(&d[1], SETTLE_MS));
 }
@@ -888,7 +888,7 @@ static bool wait_for_done(int sock)
 		    recv(sock, &message, sizeof(message), MSG_PEEK) !=
 		    sizeof(message))
 			return false;
-		if (message.says == SAYS_DONE)
+		if (message.type == MESSAGE_DONE)
 			return true;
 		recv(sock, &message, sizeof(message), 0);
 	}
@@ -903,7 +903,7 @@ TEST_F(lazy, done_is_read_though_the_handler_is_killed)
 	kill(self->handler, SIGKILL);
 	ASSERT_EQ(self->handler, waitpid(self->handler, NULL, 0));
 	self->handler = 0;
-	HEAR(LAZY_DONE);
+	RECEIVE(LAZY_DONE);
 	EXPECT_EQ(-1, lazy_finish(self->sock, TIMEOUT_MS, &self->stats,
 				  &self->reason));
 	EXPECT_NE(NULL, strstr(self->reason.text, "lost the connection"));
@@ -930,7 +930,7 @@ TEST_F(lazy, alive_is_read_after_the_hypervisor_closed)
 TEST_F(lazy, a_handler_that_does_not_answer)
 {
 	SERVE(0);
-	HEAR(LAZY_DONE);
+	RECEIVE(LAZY_DONE);
 	stop(self->handler);
 	lazy_alive(self->sock);
 	ASSERT_EQ(-1, lazy_finish(self->sock, SETTLE_MS, &self->stats,
@@ -942,7 +942,7 @@ TEST_F(lazy, a_handler_that_does_not_answer)
 static void fill_the_socket(void *arg, const struct lazy_stats *stats)
 {
 	const struct message progress = {
-		.says = SAYS_PROGRESS,
+		.type = MESSAGE_PROGRESS,
 		.stats = *stats,
 	};
 
@@ -981,7 +981,7 @@ TEST_F(lazy, a_hypervisor_that_does_not_read)
 	ASSERT_EQ(1, write(go[1], "", 1));
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
-	HEAR(LAZY_DONE);
+	RECEIVE(LAZY_DONE);
 	FINISH();
 	HANDLER_ENDS(0);
 }
