@@ -182,6 +182,8 @@ kernel_make=(make ARCH=x86 LOCALVERSION= KBUILD_BUILD_TIMESTAMP='Thu Jan  1 00:0
 
 use_ccache() {
 	command -v ccache >/dev/null || return 0
-	export CCACHE_DIR=$cache/ccache CCACHE_MAXSIZE=4G
+	# Depend mode: a miss does not run the preprocessor in addition, which would
+	# add 20 % to the first build.
+	export CCACHE_DIR=$cache/ccache CCACHE_MAXSIZE=4G CCACHE_DEPEND=1
 	kernel_make+=(CC="ccache gcc")
 }
