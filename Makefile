@@ -12,8 +12,8 @@ export FILE RUN EXTRA KERNEL
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run check check-debug check-pae bench boot shell tree kernel stock debug \
-	series lint steps transcript figures packages clean distclean
+.PHONY: help run check check-debug check-pae bench boot shell tree kernel stock \
+	debug series lint steps transcript figures packages clean distclean
 
 help:
 	@echo 'Linux 6.12 with userfaultfd for any memory type, and a lab to try it in.'
@@ -67,8 +67,8 @@ bench:
 boot:
 	@lab/packages --install build boot
 	@lab/build "$$KERNEL"
-	@lab/boot --kernel "$$KERNEL" $(if $(EXTRA),--extra "$$EXTRA") $(if $(ICOUNT),--icount) -- \
-		/bin/sh -c "$${RUN:?no command: make boot RUN=cmd}"
+	@lab/boot --kernel "$$KERNEL" $(if $(EXTRA),--extra "$$EXTRA") \
+		$(if $(ICOUNT),--icount) -- /bin/sh -c "$${RUN:?no command: make boot RUN=cmd}"
 
 shell:
 	@lab/packages --install build boot
@@ -111,7 +111,8 @@ packages:
 
 # The kernel source is kept: it is the archive's, unchanged.
 clean:
-	@[ ! -d out ] || find out -mindepth 1 -maxdepth 1 ! -name source ! -name .lock -exec rm -rf {} +
+	@[ ! -d out ] || find out -mindepth 1 -maxdepth 1 ! -name source \
+		! -name .lock -exec rm -rf {} +
 
 distclean:
 	@rm -rf out
