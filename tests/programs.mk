@@ -23,6 +23,9 @@ hugetlb := hugepage-mmap hugepage-shm hugepage-mremap map_hugetlb hugetlb-madvis
 	hugetlb_fault_after_madv hugetlb_madv_vs_map hugetlb-soft-offline
 # From the overlay.
 ours := $(filter-out $(theirs) $(helpers),$(notdir $(basename $(wildcard $(mm)/uffd-*.c))))
+# The helpers of the overlay's tests, which those of KVM use, too.
+uffd_lib := $(notdir $(basename $(wildcard $(mm)/uffd/*.c)))
+kvm_uffd := guest_memfd_uffd_test guest_memfd_uffd_races guest_memfd_module_test
 
 # Of KVM: tests/kvm-tests runs those that are the kernel's. The parts of their
 # library are those of its Makefile.
@@ -33,7 +36,8 @@ kvm_lib := $(shell sed -nE 's,^LIBKVM(_STRING|_x86_64)? \+= (lib/),\2,p' $(kvm)/
 
 CFLAGS := -std=gnu11 -O2 -g -static -pthread -Wall -U_FORTIFY_SOURCE -D_GNU_SOURCE= \
 	-isystem $(top)/out/headers/include -I$(top)/out/tree/tools/testing/selftests
-headers := $(wildcard $(mm)/*.h $(mm)/../kselftest*.h) $(top)/out/headers/include/linux/userfaultfd.h
+headers := $(wildcard $(mm)/*.h $(mm)/uffd/*.h $(mm)/../kselftest*.h) \
+	$(top)/out/headers/include/linux/userfaultfd.h
 # The harness stores pointers as numbers of 64 bits.
 ifeq ($(bits),32)
 CFLAGS += -m32 -Wno-pointer-to-int-cast
@@ -68,7 +72,7 @@ define link
 	@strip -o $@ $@.tmp && rm $@.tmp
 endef
 
-$(addprefix $(bin)/,$(ours)): $(bin)/%: $(mm)/%.c $(headers)
+$(addprefix $(bin)/,$(ours)): $(bin)/%: $(mm)/%.c $(uffd_lib:%=$(lib)/uffd/%.o) $(headers)
 	$(link)
 
 # Their warnings are not ours to mend.
@@ -82,6 +86,7 @@ $(addprefix $(bin)/,$(hugetlb)): $(bin)/%: $(mm)/%.c $(lib)/vm_util.o $(headers)
 
 $(addprefix $(bin)/,$(kvm_tests)): $(bin)/%: $(kvm)/%.c
 $(addprefix $(bin)/,$(kvm_x86_tests)): $(bin)/%: $(kvm)/x86_64/%.c
+$(addprefix $(bin)/,$(kvm_uffd)): $(patsubst %,$(lib)/kvm/uffd/%.o,$(filter-out mappings,$(uffd_lib)))
 $(addprefix $(bin)/,$(kvm_tests) $(kvm_x86_tests)): CFLAGS = $(KVM_CFLAGS)
 $(addprefix $(bin)/,$(kvm_tests) $(kvm_x86_tests)): $(addprefix $(lib)/kvm/,$(addsuffix .o,$(kvm_lib))) $(kvm_headers)
 	$(link)
@@ -107,6 +112,14 @@ $(bin)/hugetlb-tests $(bin)/kvm-tests: $(bin)/%: $(top)/tests/%
 $(lib)/%.o: $(mm)/%.c $(headers)
 	@mkdir -p $(@D)
 	@$(CC) $(CFLAGS) -c -o $@ $<
+
+$(lib)/uffd/%.o: $(mm)/uffd/%.c $(headers)
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS) -c -o $@ $<
+
+$(lib)/kvm/uffd/%.o: $(mm)/uffd/%.c $(kvm_headers)
+	@mkdir -p $(@D)
+	@$(CC) $(KVM_CFLAGS) -c -o $@ $<
 
 $(lib)/kvm/%.o: $(kvm)/% $(kvm_headers)
 	@mkdir -p $(@D)

@@ -6,9 +6,10 @@
  *
  * Nobody else must use KVM meanwhile.
  */
+#include "../kselftest_harness.h"
 #include "guest_memfd_uffd.h"
 /* EXPECT_*() and struct lab; eight pages */
-#include "../mm/uffd-types.h"
+#include "../mm/uffd/fixture.h"
 
 #include <sys/wait.h>
 
@@ -113,7 +114,7 @@ TEST_F(module, mapped)
 	kvm_vm_free(vm);
 	close_file(l);
 	EXPECT_STAYS();
-	write_file(l, 0, PAGES);
+	file_write(l, 0, PAGES);
 	EXPECT_TRUE(same_at(l, page_at(l, 3), 3));
 	EXPECT_STAYS();
 	unmap(l);

@@ -3,7 +3,7 @@
  * What the guest_memfd_uffd_*.c programs share: a guest with a guest_memfd for
  * memory, and vCPUs that touch it on order.
  *
- * To ../mm/uffd-lab.h a guest_memfd is one more kind of memory, so what is
+ * To ../mm/uffd/lab.h a guest_memfd is one more kind of memory, so what is
  * written there for the others serves here too. The guest has it in a memory
  * slot by way of the mapping that is armed:
  *
@@ -20,7 +20,7 @@
 #ifndef GUEST_MEMFD_UFFD_H
 #define GUEST_MEMFD_UFFD_H
 
-#include "../mm/uffd-lab.h"
+#include "../mm/uffd/lab.h"
 #include "kvm_util.h"
 #include "processor.h"
 #include "test_util.h"
@@ -189,7 +189,10 @@ static inline int gmem_file(size_t len)
 }
 
 static const struct lab_type lab_guest_memfd = {
-	"guest_memfd", LAB_SHMEM_SHARED, gmem_file, 0, NULL };
+	.name = "guest_memfd",
+	.flags = LAB_SHMEM_SHARED,
+	.file = gmem_file,
+};
 
 static inline int make_hole(int fd, size_t page, size_t nr)
 {

@@ -2,10 +2,11 @@
 /*
  * Races of userfaultfd on the memory of a running guest: two vCPUs and this
  * process touch a guest_memfd while it is filled, written, punched, protected
- * and unmapped. How a race is judged is said in ../mm/uffd-races.h.
+ * and unmapped. How a race is judged is said in ../mm/uffd/race-pages.h.
  */
+#include "../kselftest_harness.h"
 #include "guest_memfd_uffd.h"
-#include "../mm/uffd-races.h"
+#include "../mm/uffd/race-pages.h"
 
 /* Two vCPUs, and this process */
 #define TOUCHERS	(NR_VCPUS + 1)
@@ -78,8 +79,6 @@ static bool either(__u64 v, __u64 a, __u64 b)
  */
 
 enum { BEGUN = 1, DONE = 2 };
-
-static bool missing_armed;
 
 static void populate_saw(size_t page, __u64 first, __u64 last,
 			 unsigned char before, unsigned char after)
@@ -154,57 +153,13 @@ static void populate_make(unsigned int nr)
 	}
 }
 
-static void populate_serve(const struct uffd_msg *msg)
-{
-	size_t page = page_of(msg);
-	struct page_log *l = &page_log[page];
-
-	if (is_minor(msg)) {
-		l->minor++;
-		ADD(MINOR);
-		settle(page, lab_continue(uffd, at(page), PAGE, 0, NULL),
-		       ERRNOS(0));
-	} else {
-		l->missing++;
-		ADD(MISSING);
-		settle(page, copy_page(page, SERVED), ERRNOS(EEXIST));
-	}
-}
-
 static void populate_judge(size_t page)
 {
-	struct page_log *l = &page_log[page];
-	bool bad = l->missing > 1 || l->minor > 1;
-
-	if (l->was_done) {
-		ADD(WAS_PRESENT);
-		bad |= l->minor != 1 || l->missing;
-	} else if (!l->was_begun) {
-		ADD(WAS_HOLE);
-		bad |= l->minor || l->missing != missing_armed;
-	} else {
-		ADD(MET);
-		bad |= missing_armed ? !(l->missing | l->minor) : l->missing;
-	}
-	if (!l->minor && !l->missing)
-		ADD(KERNEL_MADE);
-	if (bad)
-		wrong("page %zu: %d missing and %d minor faults, was_done %d was_begun %d",
-		      page, l->missing, l->minor, l->was_done, l->was_begun);
+	populate_judge_faults(page);
 	if (!words_are(mem.area, page, 0, stamp(page, POPULATED)) ||
 	    !words_are(mem.alias, page, 0, stamp(page, POPULATED)))
 		wrong("page %zu ends as %llx ... %llx", page,
 		      word(mem.area, page, 0), word(mem.area, page, WORDS - 1));
-}
-
-static unsigned long populate_ops(void)
-{
-	unsigned long n = COUNT(TOUCHED);
-
-	/* one of each kind, or the sides did not race */
-	n = share(n, OPERATIONS, COUNT(WAS_PRESENT));
-	n = share(n, OPERATIONS, COUNT(WAS_HOLE));
-	return share(n, OPERATIONS, COUNT(MET));
 }
 
 RACE(populate)
@@ -635,7 +590,6 @@ RACE(protect)
 TEST_F_TIMEOUT(protect, race, TIMEOUT_S)
 {
 	unsigned long wanted = lab_scale(OPERATIONS);
-	unsigned int crew;
 
 	MAKE_GUEST(GUEST_PAGES, 0, LAB_WP);
 	while (more(protect_ops(), wanted)) {
@@ -643,10 +597,8 @@ TEST_F_TIMEOUT(protect, race, TIMEOUT_S)
 		stop = false;
 		handler_start(unprotect_serve);
 		employ(protect_zap, 1);
-		crew = nr_workers;
 		employ(protect_write, TOUCHERS);
-		while (nr_workers > crew)
-			pthread_join(workers[--nr_workers].thread, NULL);
+		join_last(TOUCHERS);
 		stop = true;
 		join_workers();
 		handler_end();

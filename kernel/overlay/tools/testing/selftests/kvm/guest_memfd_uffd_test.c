@@ -6,13 +6,15 @@
  * What must be the same for both is tested with both: the fixture "gmem" has a
  * variant for each, and touch() is an access by this process or by a vCPU.
  */
+#include "../kselftest_harness.h"
 #include "guest_memfd_uffd.h"
 #include <linux/mempolicy.h>
 #include <sys/personality.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 /* EXPECT_*() and struct lab; eight pages */
-#include "../mm/uffd-calls.h"
+#include "../mm/uffd/expect.h"
+#include "../mm/uffd/owner.h"
 
 /* Who touches? */
 static bool by_guest;
@@ -232,7 +234,7 @@ TEST_F(gmem, minor)
 	struct lab *l = &self->l;
 	struct toucher w;
 
-	write_file(l, 0, 4);
+	file_write(l, 0, 4);
 	EXPECT_ARMED(l, LAB_MINOR);
 	EXPECT_FAULTS(l, &w, 1, false, 0, FAULT_MINOR);
 	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 1), NULL, l->m.page);
@@ -256,7 +258,7 @@ TEST_F(gmem, minor_of_changed)
 	memset(l->m.alias, 0x55, l->m.len);
 	EXPECT_ARMED(l, LAB_MINOR);
 	EXPECT_FAULTS(l, &w, 1, false, 0, FAULT_MINOR);
-	write_file(l, 0, PAGES);
+	file_write(l, 0, PAGES);
 	EXPECT_DONE(l->uffd, CONTINUE, l->m.area, NULL, l->m.len);
 	EXPECT_TOUCHED(&w.t, first_of(l, 1));
 	for (int i = 0; i < PAGES; i++)
@@ -287,7 +289,7 @@ TEST_F(gmem, missing_and_minor)
 	struct lab *l = &self->l;
 	struct toucher w;
 
-	write_file(l, 0, 1);
+	file_write(l, 0, 1);
 	ASSERT_EQ(0, allocate(l->m.fd, 2, 1));
 	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
 	EXPECT_FAULTS(l, &w, 0, false, 0, FAULT_MINOR);
@@ -312,7 +314,7 @@ TEST_F(gmem, wp)
 	struct toucher w;
 	int i;
 
-	write_file(l, 0, PAGES);
+	file_write(l, 0, PAGES);
 	EXPECT_ARMED(l, LAB_WP);
 	for (i = 0; i < PAGES; i++)
 		EXPECT_WRITES(l, i, 1);
@@ -342,7 +344,7 @@ TEST_F(gmem, wp_of_filled)
 	struct lab *l = &self->l;
 	struct toucher w;
 
-	write_file(l, 1, 1);
+	file_write(l, 1, 1);
 	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR | LAB_WP);
 	EXPECT_FAULTS(l, &w, 0, true, 9, FAULT_MISSING);
 	EXPECT_OP(0, l->m.page, l->uffd, COPY, page_at(l, 0), src_at(l, 0),
@@ -392,7 +394,7 @@ TEST_F(gmem, wp_async)
 
 	ASSERT_EQ(0, lab_reopen(l, UFFD_FEATURE_WP_ASYNC |
 				   UFFD_FEATURE_WP_UNPOPULATED));
-	write_file(l, 0, PAGES);
+	file_write(l, 0, PAGES);
 	EXPECT_ARMED(l, LAB_WP);
 	for (int i = 0; i < PAGES; i++)
 		EXPECT_WRITES(l, i, 1);
@@ -515,7 +517,7 @@ TEST_F(gmem, offset)
 	struct toucher w;
 
 	ASSERT_EQ(0, remap(l, l->m.fd, 4 * l->m.page));
-	write_file(l, 5, 1);
+	file_write(l, 5, 1);
 	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
 	EXPECT_FAULTS(l, &w, 0, false, 0, FAULT_MISSING);
 	EXPECT_DONE(l->uffd, COPY, page_at(l, 0), src_at(l, 4), l->m.page);
@@ -570,7 +572,7 @@ TEST_F(gmem, close_wakes)
 	struct lab *l = &self->l;
 	struct toucher w;
 
-	write_file(l, 0, PAGES);
+	file_write(l, 0, PAGES);
 	EXPECT_ARMED(l, LAB_MINOR);
 	EXPECT_FAULTS(l, &w, 1, true, 9, FAULT_MINOR);
 	close(l->uffd);
@@ -605,7 +607,7 @@ TEST_F(gmem, memory_failure)
 	int code = 0;
 	char v = 0;
 
-	write_file(l, 0, PAGES);
+	file_write(l, 0, PAGES);
 	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
 	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 0), NULL, 6 * l->m.page);
 	for (int i = 0; i < 6; i++)
@@ -701,7 +703,7 @@ TEST_F(vcpu, access_by_kvm)
 	struct lab *l = &self->l;
 	struct toucher w;
 
-	write_file(l, 3, 1);
+	file_write(l, 3, 1);
 	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
 	ASSERT_EQ(0, outs_start(&w, 3));
 	EXPECT_MSG(l, 3, FAULT_MINOR);
@@ -790,7 +792,7 @@ TEST_F(bound, is_one_memory)
 	EXPECT_WRITES(l, 1, 9);
 	EXPECT_EQ(9, page_at(l, 1)[0]);
 	EXPECT_TRUE(lab_all(page_at(l, 1) + 1, l->m.page - 1, 0));
-	write_file(l, 2, 1);
+	file_write(l, 2, 1);
 	EXPECT_READS(l, 2, first_of(l, 2));
 	ASSERT_EQ(1, pwrite(l->m.fd, "x", 1, l->m.page));
 	EXPECT_READS(l, 1, 'x');
@@ -806,7 +808,7 @@ TEST_F(bound, guest_is_not_seen)
 	struct toucher w;
 
 	EXPECT_ARMED(l, LAB_MINOR | LAB_WP);
-	write_file(l, 2, 1);
+	file_write(l, 2, 1);
 	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 2), NULL, l->m.page);
 	ASSERT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 2), l->m.page,
 				      UFFDIO_WRITEPROTECT_MODE_WP));
@@ -868,7 +870,7 @@ TEST_F(bound, hole_read)
 {
 	struct lab *l = &self->l;
 
-	write_file(l, 2, 1);
+	file_write(l, 2, 1);
 	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
 	ORDER(GUEST_READ, 1, 2, 3);
 	EXPECT_STOPS(1);
@@ -1042,7 +1044,7 @@ TEST_F(bound, hole_pre_fault)
 	__u64 left;
 
 	TEST_REQUIRE(kvm_check_cap(KVM_CAP_PRE_FAULT_MEMORY));
-	write_file(l, 0, 2);
+	file_write(l, 0, 2);
 	EXPECT_ARMED(l, LAB_MISSING);
 	/* As far as it comes, then the errno */
 	EXPECT_EQ(0, pre_fault(0, 4, &left));
@@ -1131,7 +1133,7 @@ TEST_F(bound, memory_failure)
 	int code = 0;
 	char v = 0;
 
-	write_file(l, 0, PAGES);
+	file_write(l, 0, PAGES);
 	EXPECT_WRITES(l, 3, 9);
 	signal(SIGBUS, hwpoison_told);
 	ASSERT_EQ(0, madvise(alias_at(l, 3), l->m.page, MADV_HWPOISON));
@@ -1254,7 +1256,7 @@ TEST_F(file, present)
 	struct lab *l = &self->l;
 	size_t page = l->m.page;
 
-	write_file(l, 2, 2);
+	file_write(l, 2, 2);
 	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
 	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 3), NULL, page);
 	for (int i = 2; i < 4; i++) {
@@ -1278,7 +1280,7 @@ TEST_F(file, looks_before_it_charges)
 	size_t page = l->m.page;
 	struct owner o;
 
-	write_file(l, 0, 2);
+	file_write(l, 0, 2);
 	ASSERT_EQ(0, allocate(l->m.fd, 2, 4));
 	ASSERT_EQ(0, owner_start(&o, l));
 	ASSERT_EQ(0, owner_limit(&o));
@@ -1300,7 +1302,7 @@ TEST_F(file, hole)
 	struct lab *l = &self->l;
 	size_t page = l->m.page;
 
-	write_file(l, 0, 2);
+	file_write(l, 0, 2);
 	ASSERT_EQ(0, allocate(l->m.fd, 3, 1));
 	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
 	EXPECT_FAILED(-EFAULT, l->uffd, CONTINUE, page_at(l, 2), NULL, page);
@@ -1464,7 +1466,7 @@ TEST_F(file, pwrite_of_its_own_page)
 {
 	struct lab *l = &self->l;
 
-	write_file(l, 0, 2);
+	file_write(l, 0, 2);
 	ASSERT_EQ((ssize_t)l->m.page,
 		  pwrite(l->m.fd, alias_at(l, 0), l->m.page, 4 * l->m.page));
 	EXPECT_EQ(0, memcmp(alias_at(l, 4), src_at(l, 0), l->m.page));
@@ -1850,7 +1852,7 @@ TEST(mapping_outlives_vm)
 	EXPECT_FAULTS(&l, &w, 1, true, 9, FAULT_MISSING);
 	EXPECT_DONE(l.uffd, COPY, page_at(&l, 1), src_at(&l, 1), l.m.page);
 	EXPECT_TOUCHED(&w.t, 9);
-	write_file(&l, 2, 1);
+	file_write(&l, 2, 1);
 	EXPECT_FAULTS(&l, &w, 2, false, 0, FAULT_MINOR);
 	EXPECT_DONE(l.uffd, CONTINUE, page_at(&l, 2), NULL, l.m.page);
 	EXPECT_TOUCHED(&w.t, first_of(&l, 2));

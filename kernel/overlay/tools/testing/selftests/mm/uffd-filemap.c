@@ -6,7 +6,8 @@
  * uffd-types*.c; here is that fills are neither lost nor free, what each of the
  * three is careful about, and that a module stays as long as it is needed.
  */
-#include "uffd-types.h"
+#include "../kselftest_harness.h"
+#include "uffd/owner.h"
 #include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/uio.h>
@@ -181,7 +182,7 @@ TEST_F(ramfs, first_write_counts)
 	unsigned int i;
 	__u64 before;
 
-	write_file(l, 1, 1);
+	file_write(l, 1, 1);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
 				  LAB_MISSING | LAB_MINOR | LAB_WP, NULL));
 	ASSERT_EQ(0, lab_copy(l->uffd, page_at(l, 0), l->src, l->m.page, 0,
@@ -333,8 +334,8 @@ TEST_F(ramfs, reading_leaves_holes)
 	unsigned int i;
 	long blocks;
 
-	write_file(l, 1, 1);
-	write_file(l, 5, 2);
+	file_write(l, 1, 1);
+	file_write(l, 5, 2);
 	blocks = lab_blocks(&l->m);
 	EXPECT_EQ((long)(3 * LAB_PAGE / 512), blocks);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
@@ -448,7 +449,7 @@ TEST_F(secret, stays_secret)
 	unsigned int i;
 	int fd[2], mem;
 
-	write_file(l, 1, 1);
+	file_write(l, 1, 1);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
 				  LAB_MISSING | LAB_MINOR, NULL));
 	ASSERT_EQ(0, lab_copy(l->uffd, page_at(l, 0), l->src, l->m.page, 0,

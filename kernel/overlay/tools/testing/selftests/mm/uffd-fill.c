@@ -4,57 +4,16 @@
  * its own result, what is there is passed over if that is asked for, and the rest
  * of the interface is what it says. And ZEROPAGE that write-protects.
  */
-#include "uffd-calls.h"
+#include "../kselftest_harness.h"
+#include "uffd/fill.h"
 #include <sys/ptrace.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 
-#define SKIP_PRESENT UFFDIO_FILL_MODE_SKIP_PRESENT
 #define MAP_HUGE UFFDIO_FILL_MODE_MAP_HUGE
 
 static const __u32 what_of[FILLS] = { _UFFDIO_COPY, _UFFDIO_ZEROPAGE,
 				      _UFFDIO_CONTINUE, _UFFDIO_POISON };
-
-/* The ioctl; 0 or -errno. */
-static int fill(struct lab *l, __u32 what, struct uffdio_fill_range *ranges,
-		unsigned int count, __u64 mode, __u64 *done)
-{
-	struct uffdio_fill f = {
-		.ranges = (uintptr_t)ranges, .count = count, .what = what,
-		.mode = mode, .done = LAB_UNTOUCHED };
-	int err = lab_ioctl(l->uffd, UFFDIO_FILL, &f);
-
-	if (done)
-		*done = f.done;
-	return err;
-}
-
-/* Granules [first, first + n), with results that must not stay */
-static struct uffdio_fill_range range_of(const struct lab *l, __u32 what,
-					 unsigned int first, unsigned int n)
-{
-	return (struct uffdio_fill_range) {
-		.start = (uintptr_t)page_at(l, first),
-		.len = n * l->m.page,
-		.src = what == _UFFDIO_COPY ? (uintptr_t)src_at(l, first) : 0,
-		.filled = LAB_UNTOUCHED, .skipped = LAB_UNTOUCHED, .error = ~0U };
-}
-
-/* What became of a range, in granules */
-#define EXPECT_RESULT(l, r, filled_, skipped_, error_) do {		\
-	EXPECT_EQ((filled_) * (__u64)(l)->m.page, (r).filled);		\
-	EXPECT_EQ((skipped_) * (__u64)(l)->m.page, (r).skipped);	\
-	EXPECT_EQ(error_, (int)(r).error);				\
-} while (0)
-
-/* One range, all of the granules [first, first + n) */
-#define EXPECT_FILL(l, what_, first, n, mode, filled_, skipped_, error_) do { \
-	struct uffdio_fill_range __r = range_of(l, what_, first, n);	\
-	__u64 __done;							\
-	EXPECT_EQ(0, fill(l, what_, &__r, 1, mode, &__done));		\
-	EXPECT_EQ(1ULL, __done);					\
-	EXPECT_RESULT(l, __r, filled_, skipped_, error_);		\
-} while (0)
 
 LAB_FIXTURE(fill);
 LAB_ALL_VARIANTS(fill);
@@ -77,8 +36,8 @@ TEST_F(fill, every_operation)
 					  op == CONTINUE ? LAB_MINOR :
 					  LAB_MISSING, NULL));
 		if (op == CONTINUE)
-			write_file(l, 0, PAGES);
-		EXPECT_EQ(0, fill(l, what, r, 3, 0, &done)) {
+			file_write(l, 0, PAGES);
+		EXPECT_EQ(0, fill_ranges(l->uffd, what, r, 3, 0, &done)) {
 			TH_LOG("%s", op_name[op]);
 		}
 		EXPECT_EQ(3ULL, done);
@@ -135,7 +94,7 @@ TEST_F(fill, own_results)
 			      0, NULL));
 	r[3].start++;
 	r[4].reserved = 1;
-	EXPECT_EQ(0, fill(l, what, r, 7, 0, &done));
+	EXPECT_EQ(0, fill_ranges(l->uffd, what, r, 7, 0, &done));
 	EXPECT_EQ(7ULL, done);
 	EXPECT_RESULT(l, r[0], 1, 0, 0);
 	EXPECT_RESULT(l, r[1], 1, 0, EEXIST);
@@ -216,7 +175,7 @@ TEST_F(fill, skips_while_fetching)
 				      src_at(l, there[i]), l->m.page, 0, NULL));
 	}
 	r.src = (uintptr_t)from;
-	EXPECT_EQ(0, fill(l, _UFFDIO_COPY, &r, 1, SKIP_PRESENT, NULL));
+	EXPECT_EQ(0, fill_ranges(l->uffd, _UFFDIO_COPY, &r, 1, SKIP_PRESENT, NULL));
 	EXPECT_RESULT(l, r, 4, 4, 0);
 	for (i = 0; i < 4; i++) {
 		EXPECT_TRUE(same_at(l, page_at(l, there[i]), there[i]));
@@ -243,7 +202,7 @@ TEST_F(fill, unreadable_source)
 	ASSERT_EQ(0, lab_copy(l->uffd, page_at(l, 1), src_at(l, 1), l->m.page,
 			      0, NULL));
 	r[0].src = (uintptr_t)from;
-	EXPECT_EQ(0, fill(l, _UFFDIO_COPY, r, 2, SKIP_PRESENT, NULL));
+	EXPECT_EQ(0, fill_ranges(l->uffd, _UFFDIO_COPY, r, 2, SKIP_PRESENT, NULL));
 	EXPECT_RESULT(l, r[0], 2, 1, EFAULT);
 	EXPECT_RESULT(l, r[1], 1, 0, 0);
 	ASSERT_EQ(0, munmap(from, 3 * l->m.page));
@@ -344,8 +303,8 @@ TEST_F(file, skips_what_is_not_mapped)
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
 				  NULL));
 	EXPECT_FAULT(l, &t, page_at(l, 2), false, 0, 0);
-	write_file(l, 2, 2);
-	write_file(l, 6, 1);
+	file_write(l, 2, 2);
+	file_write(l, 6, 1);
 	EXPECT_FILL(l, _UFFDIO_COPY, 0, PAGES, SKIP_PRESENT, 5, 3, 0);
 	EXPECT_TOUCHED(&t, src_at(l, 2)[0]);
 	for (i = 0; i < PAGES; i++) {
@@ -361,7 +320,7 @@ TEST_F(file, skips_up_to_a_hole)
 
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
 				  NULL));
-	write_file(l, 0, 6);
+	file_write(l, 0, 6);
 	ASSERT_EQ(0, lab_continue(l->uffd, page_at(l, 1), 2 * l->m.page, 0,
 				  NULL));
 	EXPECT_FILL(l, _UFFDIO_CONTINUE, 0, PAGES, SKIP_PRESENT, 4, 2, EFAULT);
@@ -369,14 +328,6 @@ TEST_F(file, skips_up_to_a_hole)
 }
 
 /* Huge pages of files: where minor faults are watched for, on request only */
-
-static int file_huge(size_t len)
-{
-	return lab_file_on("tmpfs", "huge=always", len);
-}
-
-static const struct lab_type lab_huge_shared = {
-	"huge_shared", LAB_SHMEM_SHARED, file_huge, 0, NULL };
 
 FIXTURE(huge) {
 	struct lab l;
@@ -424,7 +375,7 @@ TEST_F(huge, on_request)
 		ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
 					  cases[i].modes, NULL));
 		if (cases[i].what == _UFFDIO_CONTINUE)
-			write_file(l, 0, 512);
+			file_write(l, 0, 512);
 		EXPECT_FILL(l, cases[i].what, 0, 512, cases[i].mode, 512, 0, 0);
 		EXPECT_EQ(cases[i].whole, lab_mapped_whole(page_at(l, 0))) {
 			TH_LOG("case %u", i);
@@ -486,7 +437,7 @@ TEST_F(call, no_source)
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
 				  NULL));
 	r.src = (uintptr_t)l->src;
-	EXPECT_EQ(0, fill(l, _UFFDIO_ZEROPAGE, &r, 1, 0, NULL));
+	EXPECT_EQ(0, fill_ranges(l->uffd, _UFFDIO_ZEROPAGE, &r, 1, 0, NULL));
 	EXPECT_RESULT(l, r, 0, 0, EINVAL);
 }
 
@@ -506,14 +457,14 @@ TEST_F(call, bad_array)
 	r[-1] = range_of(l, _UFFDIO_COPY, 1, 1);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
 				  NULL));
-	EXPECT_EQ(-EFAULT, fill(l, _UFFDIO_COPY, r - 2, 3, 0, &done));
+	EXPECT_EQ(-EFAULT, fill_ranges(l->uffd, _UFFDIO_COPY, r - 2, 3, 0, &done));
 	EXPECT_EQ(2ULL, done);
 	EXPECT_RESULT(l, r[-1], 1, 0, 0);
-	EXPECT_EQ(-EFAULT, fill(l, _UFFDIO_COPY, r, 1, 0, &done));
+	EXPECT_EQ(-EFAULT, fill_ranges(l->uffd, _UFFDIO_COPY, r, 1, 0, &done));
 	EXPECT_EQ(0ULL, done);
 	r[-1] = range_of(l, _UFFDIO_COPY, 2, 1);
 	ASSERT_EQ(0, mprotect(at, LAB_PAGE, PROT_READ));
-	EXPECT_EQ(-EFAULT, fill(l, _UFFDIO_COPY, r - 1, 1, 0, &done));
+	EXPECT_EQ(-EFAULT, fill_ranges(l->uffd, _UFFDIO_COPY, r - 1, 1, 0, &done));
 	EXPECT_EQ(0ULL, done);
 	ASSERT_EQ(0, munmap(at, LAB_PAGE));
 }
@@ -540,13 +491,13 @@ TEST_F(call, changing)
 	ASSERT_EQ(0, pthread_create(&thread, NULL, remove_fn, page_at(l, 7)));
 	pfd = (struct pollfd) { .fd = l->uffd, .events = POLLIN };
 	ASSERT_EQ(1, poll(&pfd, 1, LAB_DEADLINE_MS));
-	EXPECT_EQ(-EAGAIN, fill(l, _UFFDIO_COPY, r, 2, SKIP_PRESENT, &done));
+	EXPECT_EQ(-EAGAIN, fill_ranges(l->uffd, _UFFDIO_COPY, r, 2, SKIP_PRESENT, &done));
 	EXPECT_EQ(0ULL, done);
 	EXPECT_EQ(EAGAIN, (int)r[0].error);
 	ASSERT_EQ(0, lab_read_msg(l->uffd, &msg, LAB_DEADLINE_MS));
 	EXPECT_EQ(UFFD_EVENT_REMOVE, msg.event);
 	ASSERT_EQ(0, lab_join(thread, LAB_DEADLINE_MS));
-	EXPECT_EQ(0, fill(l, _UFFDIO_COPY, r, 2, SKIP_PRESENT, &done));
+	EXPECT_EQ(0, fill_ranges(l->uffd, _UFFDIO_COPY, r, 2, SKIP_PRESENT, &done));
 	EXPECT_EQ(2ULL, done);
 	EXPECT_TRUE(same_at(l, page_at(l, 1), 1));
 }
@@ -736,7 +687,7 @@ TEST_F(call, blocked_signal)
 	sigaddset(&usr1, SIGUSR1);
 	ASSERT_EQ(0, sigprocmask(SIG_BLOCK, &usr1, NULL));
 	ASSERT_EQ(0, raise(SIGUSR1));
-	EXPECT_EQ(0, fill(l, _UFFDIO_COPY, r, 2, 0, &done));
+	EXPECT_EQ(0, fill_ranges(l->uffd, _UFFDIO_COPY, r, 2, 0, &done));
 	EXPECT_EQ(2ULL, done);
 	EXPECT_RESULT(l, r[0], 3, 0, 0);
 	EXPECT_RESULT(l, r[1], 1, 0, 0);
@@ -978,7 +929,7 @@ TEST_F(call, features_have_what_they_need)
 				  NULL));
 	EXPECT_REFUSED(-EINVAL, l->uffd, ZEROPAGE, l->m.area, NULL, l->m.page,
 		       UFFDIO_ZEROPAGE_MODE_WP);
-	EXPECT_EQ(-EINVAL, fill(l, _UFFDIO_ZEROPAGE, &r, 1,
+	EXPECT_EQ(-EINVAL, fill_ranges(l->uffd, _UFFDIO_ZEROPAGE, &r, 1,
 				UFFDIO_FILL_MODE_WP, &done));
 	EXPECT_EQ((__u64)LAB_UNTOUCHED, done);
 }
@@ -992,7 +943,7 @@ TEST_F(call, map_huge_is_requested)
 
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
 				  NULL));
-	EXPECT_EQ(-EINVAL, fill(l, _UFFDIO_COPY, &r, 1, MAP_HUGE, &done));
+	EXPECT_EQ(-EINVAL, fill_ranges(l->uffd, _UFFDIO_COPY, &r, 1, MAP_HUGE, &done));
 	EXPECT_EQ((__u64)LAB_UNTOUCHED, done);
 	EXPECT_EQ((__u64)LAB_UNTOUCHED, r.filled);
 	EXPECT_REFUSED(-EINVAL, l->uffd, CONTINUE, l->m.area, NULL, l->m.page,
@@ -1001,9 +952,9 @@ TEST_F(call, map_huge_is_requested)
 	ASSERT_EQ(0, lab_reopen(l, BASE_FEATURES | UFFD_FEATURE_MAP_HUGE));
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
 				  NULL));
-	EXPECT_EQ(0, fill(l, _UFFDIO_COPY, &r, 1, MAP_HUGE, &done));
+	EXPECT_EQ(0, fill_ranges(l->uffd, _UFFDIO_COPY, &r, 1, MAP_HUGE, &done));
 	EXPECT_RESULT(l, r, 1, 0, 0);
-	EXPECT_EQ(-EINVAL, fill(l, _UFFDIO_POISON, &r, 1, MAP_HUGE, &done));
+	EXPECT_EQ(-EINVAL, fill_ranges(l->uffd, _UFFDIO_POISON, &r, 1, MAP_HUGE, &done));
 	/* Known, but anonymous memory has nothing to continue. */
 	EXPECT_OP(-EINVAL, -EINVAL, l->uffd, CONTINUE, page_at(l, 1), NULL,
 		  l->m.page, UFFDIO_CONTINUE_MODE_MAP_HUGE);
@@ -1061,27 +1012,27 @@ TEST_F(call, ended)
 	close(pair[1]);
 }
 
-/* Neither 32-bit processes nor other compilers may see other structures. */
-#define LAYOUT(type, member, at)					\
-	EXPECT_EQ((size_t)(at), offsetof(struct type, member))
+static const struct layout layouts[] = {
+	SIZE_OF(uffdio_fill_range, 48),
+	OFFSET_OF(uffdio_fill_range, start, 0),
+	OFFSET_OF(uffdio_fill_range, len, 8),
+	OFFSET_OF(uffdio_fill_range, src, 16),
+	OFFSET_OF(uffdio_fill_range, filled, 24),
+	OFFSET_OF(uffdio_fill_range, skipped, 32),
+	OFFSET_OF(uffdio_fill_range, error, 40),
+	OFFSET_OF(uffdio_fill_range, reserved, 44),
+	SIZE_OF(uffdio_fill, 48),
+	OFFSET_OF(uffdio_fill, ranges, 0),
+	OFFSET_OF(uffdio_fill, count, 8),
+	OFFSET_OF(uffdio_fill, what, 12),
+	OFFSET_OF(uffdio_fill, mode, 16),
+	OFFSET_OF(uffdio_fill, done, 24),
+	OFFSET_OF(uffdio_fill, reserved, 32),
+};
 
 TEST(layout)
 {
-	EXPECT_EQ((size_t)48, sizeof(struct uffdio_fill_range));
-	LAYOUT(uffdio_fill_range, start, 0);
-	LAYOUT(uffdio_fill_range, len, 8);
-	LAYOUT(uffdio_fill_range, src, 16);
-	LAYOUT(uffdio_fill_range, filled, 24);
-	LAYOUT(uffdio_fill_range, skipped, 32);
-	LAYOUT(uffdio_fill_range, error, 40);
-	LAYOUT(uffdio_fill_range, reserved, 44);
-	EXPECT_EQ((size_t)48, sizeof(struct uffdio_fill));
-	LAYOUT(uffdio_fill, ranges, 0);
-	LAYOUT(uffdio_fill, count, 8);
-	LAYOUT(uffdio_fill, what, 12);
-	LAYOUT(uffdio_fill, mode, 16);
-	LAYOUT(uffdio_fill, done, 24);
-	LAYOUT(uffdio_fill, reserved, 32);
+	EXPECT_LAYOUT(layouts);
 	EXPECT_EQ(0xc030aa21U, UFFDIO_FILL);
 }
 

@@ -24,7 +24,7 @@
 #include <sys/wait.h>
 
 #include "../kselftest_harness.h"
-#include "uffd-lab.h"
+#include "uffd/lab.h"
 
 #ifndef MAP_DROPPABLE
 #define MAP_DROPPABLE	0x08
@@ -1673,8 +1673,11 @@ static int file_on_mount(size_t len)
 }
 
 static const struct lab_type lab_on_mount = {
-	"hugetlb_on_mount", LAB_HUGETLB_SHARED, file_on_mount, 0, NULL,
-	LAB_HUGE };
+	.name = "hugetlb_on_mount",
+	.flags = LAB_HUGETLB_SHARED,
+	.file = file_on_mount,
+	.page = LAB_HUGE,
+};
 
 static unsigned long truncations;
 

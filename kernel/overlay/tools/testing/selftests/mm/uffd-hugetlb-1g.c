@@ -5,8 +5,10 @@
  * fill, hence few tests. The pool must have two pages, which an area and the
  * second mapping of its file reserve where it is private.
  */
+#include "../kselftest_harness.h"
+
 #define PAGES	1
-#include "uffd-hugetlb.h"
+#include "uffd/hugetlb.h"
 
 /* A debug kernel under emulation takes a minute to copy a page. */
 #define TIMEOUT_S	300

@@ -6,7 +6,8 @@
  *
  * Every test ends with the pool as it was when it began.
  */
-#include "uffd-hugetlb.h"
+#include "../kselftest_harness.h"
+#include "uffd/hugetlb.h"
 #include <linux/mempolicy.h>
 #include <sys/wait.h>
 
@@ -25,7 +26,7 @@ TEST_F(pool, granule)
 	EXPECT_EQ(-EINVAL, lab_register(l->uffd, l->m.area, LAB_PAGE,
 					LAB_MISSING, NULL));
 	ASSERT_EQ(0, arm(l, all_modes(&l->m)));
-	write_file(l, 0, 1);
+	file_write(l, 0, 1);
 	for (op = 0; op < FILLS; op++) {
 		EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EINVAL, l->uffd, op,
 						   l->m.area + LAB_PAGE, l->src,
@@ -121,7 +122,7 @@ TEST_F(pool, exists_in_the_file)
 	size_t page = l->m.page;
 	struct lab_pool before;
 
-	write_file(l, 0, 2);
+	file_write(l, 0, 2);
 	ASSERT_EQ(0, arm(l, all_modes(&l->m)));
 	before = pool(l);
 	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 0), NULL, page);
@@ -151,7 +152,7 @@ TEST_F(pool, continue_of_a_hole)
 	struct lab_pool before;
 	size_t page = l->m.page;
 
-	write_file(l, 2, 1);
+	file_write(l, 2, 1);
 	ASSERT_EQ(0, arm(l, LAB_MINOR));
 	before = pool(l);
 	EXPECT_FAILED(-EFAULT, l->uffd, CONTINUE, page_at(l, 0), NULL,
@@ -329,7 +330,7 @@ TEST_F(pool, cgroup_limit)
 	size_t page = l->m.page;
 	struct lab_pool before;
 
-	write_file(l, 5, 1);
+	file_write(l, 5, 1);
 	ASSERT_EQ(0, arm(l, all_modes(&l->m)));
 	/* One of them is the file's. */
 	ASSERT_EQ(0, lab_write(group, "hugetlb.2MB.max", "6291456"));
@@ -421,7 +422,7 @@ TEST_F(pool, punched_meanwhile)
 
 	ASSERT_EQ(0, arm(l, LAB_MISSING));
 	ASSERT_EQ(0, copier_start(&c, l));
-	ASSERT_EQ(0, punch(l, 2, 1));
+	ASSERT_EQ(0, punch_file(l, 2, 1));
 	EXPECT_COPIED(&c, 0);
 	EXPECT_TRUE(same_at(l, page_at(l, 2), 2));
 }
@@ -546,14 +547,7 @@ TEST_F(policy, bind)
 	}
 }
 
-/* Without reservation: what is free may be taken, by whoever is first. */
-
-static const struct lab_type lab_noreserve_shared = {
-	"noreserve_shared", LAB_HUGETLB_SHARED, lab_file_hugetlb,
-	MAP_NORESERVE, NULL, LAB_HUGE };
-static const struct lab_type lab_noreserve_private = {
-	"noreserve_private", LAB_HUGETLB_PRIVATE, lab_file_hugetlb,
-	MAP_NORESERVE, NULL, LAB_HUGE };
+/* Without reservation: the first fill takes what is free. */
 
 HUGETLB_FIXTURE(noreserve);
 LAB_VARIANT(noreserve, noreserve_shared);
@@ -568,9 +562,9 @@ TEST_F(noreserve, copy_takes_what_is_free)
 	ASSERT_EQ(0, arm(l, LAB_MISSING));
 	EXPECT_DONE(l->uffd, COPY, l->m.area, l->src, 2 * l->m.page);
 	EXPECT_POOL(l, taken(l, before, 2, 0));
-	ASSERT_EQ(0, punch(l, 0, 1));
+	ASSERT_EQ(0, punch_file(l, 0, 1));
 	EXPECT_POOL(l, taken(l, before, 1, 0));
-	ASSERT_EQ(0, punch(l, 1, 1));
+	ASSERT_EQ(0, punch_file(l, 1, 1));
 	EXPECT_POOL(l, before);
 }
 
@@ -667,7 +661,7 @@ TEST_F(noreserve, surplus)
 	EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-ENOMEM, l->uffd, COPY,
 					   page_at(l, 3), src_at(l, 3),
 					   l->m.page));
-	ASSERT_EQ(0, punch(l, 2, 1));
+	ASSERT_EQ(0, punch_file(l, 2, 1));
 	EXPECT_POOL(l, before);
 	EXPECT_EQ(0, lab_write(dir, "nr_overcommit_hugepages", "0"));
 }
@@ -691,7 +685,7 @@ TEST_F(hwpoison, of_the_file)
 	struct lab *l = &self->l;
 	char pfn[24];
 
-	write_file(l, 3, 1);
+	file_write(l, 3, 1);
 	snprintf(pfn, sizeof(pfn), "0x%llx",
 		 lab_pagemap(alias_at(l, 3)) & ((1ULL << 55) - 1));
 	ASSERT_EQ(0, arm(l, all_modes(&l->m)));
@@ -720,7 +714,7 @@ TEST_F(private, file_page_is_not_missing)
 	struct lab *l = &self->l;
 	struct lab_pool before;
 
-	write_file(l, 0, 2);
+	file_write(l, 0, 2);
 	ASSERT_EQ(0, arm(l, LAB_MISSING));
 	before = pool(l);
 	EXPECT_ACCESS(page_at(l, 0), false, src_at(l, 0)[0]);
@@ -739,7 +733,7 @@ TEST_F(private, continue_then_write)
 	struct lab *l = &self->l;
 	struct lab_pool before;
 
-	write_file(l, 0, 1);
+	file_write(l, 0, 1);
 	ASSERT_EQ(0, arm(l, LAB_MINOR));
 	ASSERT_EQ(0, hog(l, 0));
 	before = pool(l);
@@ -750,7 +744,7 @@ TEST_F(private, continue_then_write)
 	EXPECT_POOL(l, taken(l, before, 1, 1));
 	EXPECT_TRUE(same_at(l, alias_at(l, 0), 0));
 	/* A punch takes the private copy along, as it always has. */
-	ASSERT_EQ(0, punch(l, 0, 1));
+	ASSERT_EQ(0, punch_file(l, 0, 1));
 	EXPECT_FALSE(lab_pm(page_at(l, 0), LAB_PM_PRESENT));
 }
 

@@ -4,35 +4,12 @@
  * or read for a page that is present, markers are replaced or kept as documented,
  * and errnos of a memory type reach user space.
  */
-#include "uffd-calls.h"
+#include "../kselftest_harness.h"
+#include "uffd/fill.h"
 #include <linux/mempolicy.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-
-#define SKIP_PRESENT UFFDIO_FILL_MODE_SKIP_PRESENT
-
-/* One range of UFFDIO_FILL; 0 or -errno of the call. */
-static int fill(struct lab *l, __u32 op, char *start, size_t len,
-		const char *src, __u64 mode, struct uffdio_fill_range *r)
-{
-	struct uffdio_fill f = { .ranges = (uintptr_t)r, .count = 1,
-				 .what = op, .mode = mode };
-
-	*r = (struct uffdio_fill_range) { .start = (uintptr_t)start, .len = len,
-					  .src = (uintptr_t)src };
-	return lab_ioctl(l->uffd, UFFDIO_FILL, &f);
-}
-
-#define EXPECT_FILL(l, op, first, n, filled_, skipped_, error_) do {	\
-	struct uffdio_fill_range __r;					\
-	EXPECT_EQ(0, fill(l, op, page_at(l, first), (n) * (l)->m.page,	\
-			  op == _UFFDIO_COPY ? src_at(l, first) : NULL,	\
-			  SKIP_PRESENT, &__r));				\
-	EXPECT_EQ((filled_) * (__u64)(l)->m.page, __r.filled);		\
-	EXPECT_EQ((skipped_) * (__u64)(l)->m.page, __r.skipped);	\
-	EXPECT_EQ(error_, (int)__r.error);				\
-} while (0)
 
 /*
  * Markers
@@ -53,10 +30,10 @@ TEST_F(zeroes, skip_poison)
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
 				  NULL));
 	ASSERT_EQ(0, lab_poison(l->uffd, page_at(l, 2), 2 * l->m.page, 0, NULL));
-	EXPECT_FILL(l, _UFFDIO_ZEROPAGE, 0, PAGES, PAGES - 2, 2, 0);
+	EXPECT_FILL(l, _UFFDIO_ZEROPAGE, 0, PAGES, SKIP_PRESENT, PAGES - 2, 2, 0);
 	EXPECT_EQ(SIGBUS, lab_access(page_at(l, 2), false, &value, NULL));
 	EXPECT_EQ(SIGBUS, lab_access(page_at(l, 3), false, &value, NULL));
-	EXPECT_FILL(l, _UFFDIO_POISON, 2, 2, 0, 2, 0);
+	EXPECT_FILL(l, _UFFDIO_POISON, 2, 2, SKIP_PRESENT, 0, 2, 0);
 	EXPECT_TRUE(lab_all(page_at(l, 4), l->m.page, 0));
 	EXPECT_NO_MSG(l);
 }
@@ -82,7 +59,7 @@ TEST_F(marker, protected_holes_are_filled)
 		ASSERT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 1),
 					      2 * l->m.page,
 					      UFFDIO_WRITEPROTECT_MODE_WP));
-		EXPECT_FILL(l, ops[i], 0, PAGES, PAGES, 0, 0);
+		EXPECT_FILL(l, ops[i], 0, PAGES, SKIP_PRESENT, PAGES, 0, 0);
 		if (ops[i] == _UFFDIO_COPY) {
 			EXPECT_TRUE(same_at(l, page_at(l, 1), 1));
 		} else if (ops[i] == _UFFDIO_ZEROPAGE) {
@@ -114,7 +91,7 @@ TEST_F(zero_page, keeps_protection)
 	/* Not asked to skip, ZEROPAGE fails as it always did. */
 	EXPECT_EQ(-EEXIST, lab_zeropage(l->uffd, page_at(l, 1), l->m.page, 0,
 					NULL));
-	EXPECT_FILL(l, _UFFDIO_ZEROPAGE, 0, 3, 3, 0, 0);
+	EXPECT_FILL(l, _UFFDIO_ZEROPAGE, 0, 3, SKIP_PRESENT, 3, 0, 0);
 	EXPECT_FALSE(lab_pm(page_at(l, 0), LAB_PM_UFFD_WP));
 	EXPECT_TRUE(lab_pm(page_at(l, 1), LAB_PM_UFFD_WP));
 	EXPECT_FALSE(lab_pm(page_at(l, 2), LAB_PM_UFFD_WP));

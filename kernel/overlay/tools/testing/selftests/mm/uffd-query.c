@@ -8,7 +8,8 @@
  * and compared with the unmodified kernel by uffd-table.
  */
 #include "../kselftest_harness.h"
-#include "uffd-kinds.h"
+#include "uffd/expect.h"
+#include "uffd/mappings.h"
 
 #include <sys/wait.h>
 
@@ -119,7 +120,7 @@ static const char *disagrees(int uffd, const void *start, size_t len)
 
 FIXTURE_VARIANT(kind)
 {
-	int (*make)(struct mapping *m);
+	const struct mapping_kind *kind;
 };
 
 FIXTURE(kind)
@@ -130,7 +131,7 @@ FIXTURE(kind)
 
 FIXTURE_SETUP(kind)
 {
-	ASSERT_EQ(0, variant->make(&self->m));
+	ASSERT_EQ(0, mapping_make(&self->m, variant->kind));
 	self->uffd[0] = lab_uffd_open(0);
 	ASSERT_LE(0, self->uffd[0]);
 	self->uffd[1] = lab_uffd_open(UFFD_FEATURE_WP_ASYNC);
@@ -141,11 +142,15 @@ FIXTURE_TEARDOWN(kind)
 {
 	close(self->uffd[0]);
 	close(self->uffd[1]);
-	drop(&self->m, variant->make);
+	mapping_drop(&self->m, variant->kind);
 }
 
-#define KIND_VARIANT(fn)	FIXTURE_VARIANT_ADD(kind, fn) { .make = fn };
-UFFD_KINDS(KIND_VARIANT)
+#define KIND_VARIANT(name)						\
+	FIXTURE_VARIANT_ADD(kind, name)					\
+	{								\
+		.kind = &mapping_kinds[MAPPING_##name],			\
+	};
+MAPPING_KINDS(KIND_VARIANT)
 
 TEST_F(kind, as_registered)
 {
@@ -283,11 +288,12 @@ TEST_F(why, not_mapped)
 }
 
 /* The mapping of a kind, where all is refused for one reason */
-#define EXPECT_KIND_REFUSED(fn, refusal) do {				\
+#define EXPECT_KIND_REFUSED(name, refusal) do {				\
+	const struct mapping_kind *__k = &mapping_kinds[MAPPING_##name]; \
 	struct mapping __m;						\
-	ASSERT_EQ(0, fn(&__m));						\
+	ASSERT_EQ(0, mapping_make(&__m, __k));				\
 	EXPECT_WHY_NOT(__m.addr, __m.len, refusal);			\
-	drop(&__m, fn);							\
+	mapping_drop(&__m, __k);					\
 } while (0)
 
 TEST_F(why, droppable)
@@ -304,6 +310,7 @@ TEST_F(why, special)
 
 TEST_F(why, type)
 {
+	const struct mapping_kind *kind = &mapping_kinds[MAPPING_block_device];
 	struct mapping m;
 
 	EXPECT_KIND_REFUSED(block_device, UFFD_REFUSAL_TYPE);
@@ -312,11 +319,11 @@ TEST_F(why, type)
 	close(self->uffd);
 	self->uffd = lab_uffd_open(UFFD_FEATURE_WP_ASYNC);
 	ASSERT_LE(0, self->uffd);
-	ASSERT_EQ(0, block_device(&m));
+	ASSERT_EQ(0, mapping_make(&m, kind));
 	EXPECT_WHY(m.addr, m.len, WP_BIT, UFFD_REFUSAL_NONE, 0);
 	EXPECT_WHY(m.addr, m.len, MISSING_BIT, UFFD_REFUSAL_TYPE, m.addr);
 	EXPECT_AGREEMENT(self->uffd, m.addr, m.len);
-	drop(&m, block_device);
+	mapping_drop(&m, kind);
 }
 
 TEST_F(why, mode)
@@ -559,25 +566,25 @@ TEST_F(why, while_it_changes)
 	close(c.uffd);
 }
 
-/* Neither 32-bit processes nor other compilers may see other structures. */
-#define LAYOUT(type, member, at)					\
-	EXPECT_EQ((size_t)(at), offsetof(struct type, member))
+static const struct layout layouts[] = {
+	SIZE_OF(uffdio_query_mode, 24),
+	OFFSET_OF(uffdio_query_mode, ioctls, 0),
+	OFFSET_OF(uffdio_query_mode, address, 8),
+	OFFSET_OF(uffdio_query_mode, refusal, 16),
+	OFFSET_OF(uffdio_query_mode, reserved, 20),
+	SIZE_OF(uffdio_query, 272),
+	OFFSET_OF(uffdio_query, range, 0),
+	OFFSET_OF(uffdio_query, flags, 16),
+	OFFSET_OF(uffdio_query, with, 24),
+	OFFSET_OF(uffdio_query, modes, 32),
+	OFFSET_OF(uffdio_query, granule, 40),
+	OFFSET_OF(uffdio_query, answer, 48),
+	OFFSET_OF(uffdio_query, reserved, 240),
+};
 
 TEST(layout)
 {
-	EXPECT_EQ((size_t)24, sizeof(struct uffdio_query_mode));
-	LAYOUT(uffdio_query_mode, ioctls, 0);
-	LAYOUT(uffdio_query_mode, address, 8);
-	LAYOUT(uffdio_query_mode, refusal, 16);
-	LAYOUT(uffdio_query_mode, reserved, 20);
-	EXPECT_EQ((size_t)272, sizeof(struct uffdio_query));
-	LAYOUT(uffdio_query, range, 0);
-	LAYOUT(uffdio_query, flags, 16);
-	LAYOUT(uffdio_query, with, 24);
-	LAYOUT(uffdio_query, modes, 32);
-	LAYOUT(uffdio_query, granule, 40);
-	LAYOUT(uffdio_query, answer, 48);
-	LAYOUT(uffdio_query, reserved, 240);
+	EXPECT_LAYOUT(layouts);
 	EXPECT_EQ(0xc110aa20U, UFFDIO_QUERY);
 }
 

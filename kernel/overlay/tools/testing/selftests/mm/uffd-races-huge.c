@@ -8,8 +8,10 @@
  * volume comes from what copies nothing: CONTINUE, POISON, write protection
  * and zaps. Every race ends with the pool of huge pages as it was.
  */
+#include "../kselftest_harness.h"
+
 #define PAGE	LAB_HUGE
-#include "uffd-races.h"
+#include "uffd/race-pages.h"
 
 /* Pages that are worked on, from this one on */
 #define HOT	16
@@ -258,7 +260,7 @@ TEST_F_TIMEOUT(fill, race, TIMEOUT_S)
  * nobody ever sees a page that was not served.
  */
 
-static bool missing_armed, unmapping;
+static bool unmapping;
 static __u64 armed_modes;
 
 static bool content_ok(size_t page, __u64 v)
@@ -483,10 +485,6 @@ TEST_F_TIMEOUT(churn, race, TIMEOUT_S)
  * has not (SPLIT_PTE_PTLOCKS).
  */
 
-static const struct lab_type virtual_hugetlb = {
-	"virtual_hugetlb", LAB_HUGETLB_SHARED, lab_file_hugetlb,
-	MAP_NORESERVE, NULL, LAB_HUGE };
-
 #define TABLE	(LAB_GIGANTIC / PAGE)
 
 /* What the two tell each other */
@@ -520,7 +518,7 @@ static void other_process(void)
 {
 	/* Threads and registrations are not inherited. */
 	close(uffd);
-	race_begin();
+	race_begin(PAGE);
 	uffd = lab_uffd_open(0);
 	if (uffd < 0 || lab_register(uffd, mem.area, mem.len, LAB_MISSING, NULL))
 		wrong("the second process cannot register");
@@ -569,7 +567,7 @@ TEST_F_TIMEOUT(shared_table, race, TIMEOUT_S)
 	both = mmap(NULL, LAB_PAGE, PROT_READ | PROT_WRITE,
 		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, both);
-	MAKE(&virtual_hugetlb, 2 * TABLE, 0, LAB_MISSING);
+	MAKE(&lab_noreserve_shared, 2 * TABLE, 0, LAB_MISSING);
 	/* The first table that is of this mapping as a whole */
 	hot = (-(uintptr_t)mem.area & (LAB_GIGANTIC - 1)) / PAGE;
 	churn_set(LAB_MISSING, variant->unmapping);

@@ -4,7 +4,8 @@
  * MADV_DONTNEED, mremap, munmap, fork, collapse, and against the end of the
  * registration or of the process. How a race is judged is said in uffd-races.h.
  */
-#include "uffd-races.h"
+#include "../kselftest_harness.h"
+#include "uffd/race-pages.h"
 
 /*
  * 1. Fault and fill against MADV_DONTNEED of anonymous memory, without and
@@ -513,7 +514,7 @@ static bool thp_begin(void)
 	for (size_t i = 0; i < NR_THP; i++)
 		if (!thp_read(thp_settings[i].path, thp_saved[i],
 			      sizeof(thp_saved[i])) ||
-		    !poke(thp_settings[i].path, thp_settings[i].value))
+		    !write_setting(thp_settings[i].path, thp_settings[i].value))
 			return false;
 	return true;
 }
@@ -522,7 +523,7 @@ static void thp_end(void)
 {
 	for (size_t i = 0; i < NR_THP; i++)
 		if (*thp_saved[i])
-			poke(thp_settings[i].path, thp_saved[i]);
+			write_setting(thp_settings[i].path, thp_saved[i]);
 }
 
 static char *collapse_alias;	/* like mem.alias, but aligned */
@@ -612,8 +613,7 @@ static void collapse_round(void)
 	employ(collapse_work, 1);
 	employ(collapse_touch, 2);
 	/* last hired, first to leave */
-	pthread_join(workers[--nr_workers].thread, NULL);
-	pthread_join(workers[--nr_workers].thread, NULL);
+	join_last(2);
 	stop = true;
 	join_workers();
 	/* Now nothing is missing: this may succeed, and must do no harm. */

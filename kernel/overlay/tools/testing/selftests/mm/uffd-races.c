@@ -4,7 +4,8 @@
  * populate, other fills, hole punch, truncate and swap. How a race is judged is
  * said in uffd-races.h.
  */
-#include "uffd-races.h"
+#include "../kselftest_harness.h"
+#include "uffd/race-pages.h"
 
 /*
  * 1. Populate against faults
@@ -15,8 +16,6 @@
  * A touch that began after done saw a present page, one that was over before
  * begun saw a hole; in between both answers are right.
  */
-
-static bool missing_armed;
 
 enum { BY_STORE, BY_WRITE, BY_FALLOCATE, WAYS };
 #define TOUCHERS	3
@@ -144,23 +143,6 @@ static void populate_make(unsigned int nr)
 	}
 }
 
-static void populate_serve(const struct uffd_msg *msg)
-{
-	size_t page = page_of(msg);
-	struct page_log *l = &page_log[page];
-
-	if (is_minor(msg)) {
-		l->minor++;
-		ADD(MINOR);
-		settle(page, lab_continue(uffd, at(page), PAGE, 0, NULL),
-		       ERRNOS(0));
-	} else {
-		l->missing++;
-		ADD(MISSING);
-		settle(page, copy_page(page, SERVED), ERRNOS(EEXIST));
-	}
-}
-
 /* The word that a page keeps behind the first one, which a store may set. */
 static bool populated_page_ok(size_t page)
 {
@@ -178,39 +160,12 @@ static bool populated_page_ok(size_t page)
 
 static void populate_judge(size_t page)
 {
-	struct page_log *l = &page_log[page];
-	bool bad = l->missing > 1 || l->minor > 1;
-
-	if (l->was_done) {
-		ADD(WAS_PRESENT);
-		bad |= l->minor != 1 || l->missing;
-	} else if (!l->was_begun) {
-		ADD(WAS_HOLE);
-		bad |= l->minor || l->missing != missing_armed;
-	} else {
-		ADD(MET);
-		bad |= missing_armed ? !(l->missing | l->minor) : l->missing;
-	}
-	if (!l->minor && !l->missing)
-		ADD(KERNEL_MADE);
-	if (bad)
-		wrong("page %zu: %d missing and %d minor faults, was_done %d was_begun %d",
-		      page, l->missing, l->minor, l->was_done, l->was_begun);
+	populate_judge_faults(page);
 	if (!populated_page_ok(page))
 		wrong("page %zu ends as %llx %llx, armed %llx %llx, way %u",
 		      page, word(mem.alias, page, 0), word(mem.alias, page, 1),
 		      word(mem.area, page, 0), word(mem.area, page, 1),
 		      way(page));
-}
-
-static unsigned long populate_ops(void)
-{
-	unsigned long n = COUNT(TOUCHED);
-
-	/* one of each kind, or the sides did not race */
-	n = share(n, OPERATIONS, COUNT(WAS_PRESENT));
-	n = share(n, OPERATIONS, COUNT(WAS_HOLE));
-	return share(n, OPERATIONS, COUNT(MET));
 }
 
 RACE(populate)
@@ -479,22 +434,22 @@ struct usage {
 /* Everything that this process uses from now on is charged to a cgroup. */
 static bool charge_begin(void)
 {
-	return poke("/sys/fs/cgroup/cgroup.subtree_control", "+memory") &&
+	return write_setting("/sys/fs/cgroup/cgroup.subtree_control", "+memory") &&
 	       (!mkdir(CGROUP, 0755) || errno == EEXIST) &&
-	       poke(CGROUP "/cgroup.procs", "0");
+	       write_setting(CGROUP "/cgroup.procs", "0");
 }
 
 static void charge_end(void)
 {
-	poke("/sys/fs/cgroup/cgroup.procs", "0");
+	write_setting("/sys/fs/cgroup/cgroup.procs", "0");
 	rmdir(CGROUP);
 }
 
 static bool usage(struct usage *u)
 {
 	/* Pages wait in lists of the CPUs, and counts do: flush them. */
-	if (!poke("/proc/sys/vm/drop_caches", "1") ||
-	    !poke("/proc/sys/vm/stat_refresh", "1"))
+	if (!write_setting("/proc/sys/vm/drop_caches", "1") ||
+	    !write_setting("/proc/sys/vm/stat_refresh", "1"))
 		return false;
 	u->anon = lab_number("/proc/vmstat", "nr_anon_pages ");
 	u->shmem = lab_number("/proc/vmstat", "nr_shmem ");
@@ -894,15 +849,11 @@ static void swap_serve(const struct uffd_msg *msg)
 static void swap_round(work_fn fn, unsigned int n,
 		       void (*server)(const struct uffd_msg *msg))
 {
-	unsigned int crew;
-
 	stop = false;
 	handler_start(server);
 	employ(swap_work, 1);
-	crew = nr_workers;
 	employ(fn, n);
-	while (nr_workers > crew)
-		pthread_join(workers[--nr_workers].thread, NULL);
+	join_last(n);
 	stop = true;
 	join_workers();
 	handler_end();

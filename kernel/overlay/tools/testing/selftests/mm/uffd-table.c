@@ -16,15 +16,7 @@
  *   again, again_ioctls	the same registration once more, after that
  * The ioctls are the mask in hex, "-" where the registration failed.
  */
-#include "uffd-kinds.h"
-
-static const struct {
-	const char *name;
-	int (*make)(struct mapping *m);
-} kinds[] = {
-#define KIND(fn)	{ #fn, fn },
-	UFFD_KINDS(KIND)
-};
+#include "uffd/mappings.h"
 
 static void fatal(const char *kind, const char *what, int err)
 {
@@ -58,14 +50,14 @@ static const char *mode_names(__u64 modes)
 	return names + 1;
 }
 
-static void row(size_t kind, __u64 modes, bool async)
+static void row(const struct mapping_kind *kind, __u64 modes, bool async)
 {
-	const char *name = kinds[kind].name;
+	const char *name = kind->name;
 	struct mapping m;
 	__u64 ioctls = 0;
 	int err, uffd;
 
-	err = kinds[kind].make(&m);
+	err = mapping_make(&m, kind);
 	if (err)
 		fatal(name, "make this mapping", err);
 	uffd = lab_uffd_open(async ? UFFD_FEATURE_WP_ASYNC : 0);
@@ -83,7 +75,7 @@ static void row(size_t kind, __u64 modes, bool async)
 	putchar('\n');
 
 	close(uffd);
-	drop(&m, kinds[kind].make);
+	mapping_drop(&m, kind);
 }
 
 int main(void)
@@ -96,9 +88,9 @@ int main(void)
 
 	puts("kind\tmodes\tasync\terrno\tioctls\tover\tover_ioctls\t"
 	     "unregister\tagain\tagain_ioctls");
-	for (size_t k = 0; k < sizeof(kinds) / sizeof(*kinds); k++)
+	for (size_t k = 0; k < NR_MAPPING_KINDS; k++)
 		for (size_t async = 0; async < 2; async++)
 			for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++)
-				row(k, modes[i], async);
+				row(&mapping_kinds[k], modes[i], async);
 	return ferror(stdout) || fflush(stdout) ? 1 : 0;
 }

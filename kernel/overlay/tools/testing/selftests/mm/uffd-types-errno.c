@@ -10,7 +10,8 @@
  * Not here, because no test can make them: EINTR of a fill needs a fatal
  * signal, and ENOMEM of a memory cgroup comes with the OOM killer.
  */
-#include "uffd-calls.h"
+#include "../kselftest_harness.h"
+#include "uffd/expect.h"
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -282,7 +283,8 @@ TEST_F(mem, not_registered)
 	size_t page = l->m.page;
 	enum op op;
 
-	write_file_if_any(l);
+	if (l->m.alias)
+		file_write(l, 0, PAGES);
 	for (op = 0; op < FILLS; op++)
 		EXPECT_FAILED(-ENOENT, l->uffd, op, page_at(l, 0), l->src,
 			      page);
@@ -363,7 +365,7 @@ TEST_F(mem, exists)
 		ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
 					  all_modes(&l->m), NULL));
 		if (op == CONTINUE)
-			write_file(l, 0, PAGES);
+			file_write(l, 0, PAGES);
 		ASSERT_EQ(0, op == CONTINUE ?
 			  lab_continue(l->uffd, page_at(l, 3), page, 0, NULL) :
 			  lab_copy(l->uffd, page_at(l, 3), src_at(l, 3), page,
@@ -596,8 +598,8 @@ TEST_F(file, continue_of_a_hole)
 	struct lab *l = &self->l;
 	size_t page = l->m.page;
 
-	write_file(l, 0, 3);
-	write_file(l, 4, 1);
+	file_write(l, 0, 3);
+	file_write(l, 4, 1);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
 				  NULL));
 	EXPECT_FAILED(-EFAULT, l->uffd, CONTINUE, page_at(l, 3), NULL, page);
@@ -622,7 +624,7 @@ TEST_F(file, exists_in_the_file)
 			continue;
 		lab_mem_drop(&l->m);
 		ASSERT_EQ(0, lab_mem_make(&l->m, variant->type, PAGES));
-		write_file(l, 3, 1);
+		file_write(l, 3, 1);
 		ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
 					  LAB_MISSING, NULL));
 		if (!lab_is_shared(&l->m)) {
@@ -701,7 +703,7 @@ TEST_F(shmem, hwpoison)
 	FILE *f;
 	char v;
 
-	write_file(l, 0, PAGES);
+	file_write(l, 0, PAGES);
 	pfn = lab_pagemap(alias_at(l, 3)) & ((1ULL << 55) - 1);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
 				  NULL));

@@ -7,7 +7,8 @@
  * the process ends: a fill that counts wrongly makes it log "Bad rss-counter
  * state", which whoever runs the tests looks for.
  */
-#include "uffd-types.h"
+#include "../kselftest_harness.h"
+#include "uffd/fixture.h"
 #include <sys/mount.h>
 #include <sys/wait.h>
 
@@ -131,7 +132,7 @@ TEST_F(private, blocks)
 	EXPECT_EQ(-EFAULT, lab_continue(l->uffd, page_at(l, 4), page, 0,
 					NULL));
 	EXPECT_EQ(0, file_pages(&l->m));
-	write_file(l, 5, 1);
+	file_write(l, 5, 1);
 	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 5), page, 0, NULL));
 	EXPECT_EQ(1, file_pages(&l->m));
 }
@@ -199,22 +200,11 @@ TEST_F(memcg, charged_once)
 
 /* Huge pages */
 
-/* Huge pages for everybody who asks for a page of a hole */
-static int file_huge(size_t len)
-{
-	return lab_file_on("tmpfs", "huge=always", len);
-}
-
-/* The same, but there is room for one and a half */
+/* shmem with huge pages and room for one and a half of them */
 static int file_full(size_t len)
 {
 	return lab_file_on("tmpfs", "huge=always,size=3M", len);
 }
-
-static const struct lab_type lab_huge_shared = {
-	"huge_shared", LAB_SHMEM_SHARED, file_huge, 0, NULL };
-static const struct lab_type lab_huge_private = {
-	"huge_private", LAB_T_FILE, file_huge, 0, NULL };
 
 /* Area, second mapping and source are two huge pages each. */
 static int setup_huge(struct lab *l, const struct lab_type *type)
@@ -921,7 +911,8 @@ TEST_F(huge, fills_what_fits)
 {
 	struct lab *l = &self->l;
 	bool shared = lab_is_shared(&l->m);
-	const struct lab_type full = { "full", l->m.flags, file_full, 0, NULL };
+	const struct lab_type full = {
+		.name = "full", .flags = l->m.flags, .file = file_full };
 	const unsigned int fit = shared ? 768 : 1024;
 	__s64 done;
 

@@ -4,7 +4,8 @@
  * munmap, madvise, truncation and hole punching, with the events that tell of
  * them and without, one at a time and under load.
  */
-#include "uffd-types.h"
+#include "../kselftest_harness.h"
+#include "uffd/fixture.h"
 #include <sys/prctl.h>
 
 LAB_FIXTURE(mem);
@@ -371,7 +372,7 @@ TEST_F(mem, unregister_minor)
 
 	if (!lab_is_file(&l->m))
 		return;
-	write_file(l, 0, 1);
+	file_write(l, 0, 1);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
 				  NULL));
 	EXPECT_FAULT(l, &t, page_at(l, 0), false, 0, UFFD_PAGEFAULT_FLAG_MINOR);
@@ -442,7 +443,7 @@ TEST_F(shared, punch_hole_minor)
 	struct lab *l = &self->l;
 	static struct lab_touch t;
 
-	write_file(l, 0, PAGES);
+	file_write(l, 0, PAGES);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
 				  LAB_MINOR | LAB_MISSING, NULL));
 	EXPECT_FAULT(l, &t, page_at(l, 2), false, 0, UFFD_PAGEFAULT_FLAG_MINOR);

@@ -4,7 +4,8 @@
  * it with its locks held: it drops them, reads the source, takes the locks
  * again, and by then everything may be different.
  */
-#include "uffd-calls.h"
+#include "../kselftest_harness.h"
+#include "uffd/expect.h"
 
 LAB_FIXTURE(mem);
 LAB_ALL_VARIANTS(mem);

@@ -4,7 +4,8 @@
  * write waits until it is allowed) and asynchronous (a write is noted), and
  * what becomes of the protection of a page that leaves the page table.
  */
-#include "uffd-types.h"
+#include "../kselftest_harness.h"
+#include "uffd/fixture.h"
 #include <linux/fs.h>
 
 #define WP_WRITE (UFFD_PAGEFAULT_FLAG_WP | UFFD_PAGEFAULT_FLAG_WRITE)
@@ -447,7 +448,7 @@ TEST_F(file, continue_protected)
 {
 	struct lab *l = &self->l;
 
-	write_file(l, 0, PAGES);
+	file_write(l, 0, PAGES);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
 				  LAB_MINOR | LAB_WP, NULL));
 	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 0), 4 * l->m.page,
@@ -465,7 +466,7 @@ TEST_F(file, minor_over_marker)
 	struct lab *l = &self->l;
 	static struct lab_touch t;
 
-	write_file(l, 0, PAGES);
+	file_write(l, 0, PAGES);
 	ASSERT_EQ(0, protect_all(l, LAB_MINOR | LAB_WP));
 	EXPECT_FAULT(l, &t, page_at(l, 0), true, 1,
 		     UFFD_PAGEFAULT_FLAG_MINOR | UFFD_PAGEFAULT_FLAG_WRITE);
@@ -481,7 +482,7 @@ TEST_F(file, other_mapping_is_free)
 {
 	struct lab *l = &self->l;
 
-	write_file(l, 0, PAGES);
+	file_write(l, 0, PAGES);
 	EXPECT_ACCESS(page_at(l, 0), false, src_at(l, 0)[0]);
 	ASSERT_EQ(0, protect_all(l, LAB_WP));
 	alias_at(l, 0)[0] = 0x71;

@@ -6,7 +6,8 @@
  * and files in uffd-types-life.c, files, huge pages and accounting in
  * uffd-types-file.c.
  */
-#include "uffd-types.h"
+#include "../kselftest_harness.h"
+#include "uffd/fixture.h"
 
 /* Every kind of memory */
 
@@ -528,7 +529,7 @@ TEST_F(file, minor_read)
 	static struct lab_touch t;
 	__s64 done;
 
-	write_file(l, 0, PAGES);
+	file_write(l, 0, PAGES);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
 				  NULL));
 	EXPECT_FAULT(l, &t, page_at(l, 3) + 9, false, 0,
@@ -553,7 +554,7 @@ TEST_F(file, minor_write)
 	struct lab *l = &self->l;
 	static struct lab_touch t;
 
-	write_file(l, 0, PAGES);
+	file_write(l, 0, PAGES);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
 				  NULL));
 	EXPECT_FAULT(l, &t, page_at(l, 2), true, 0x22,
@@ -572,7 +573,7 @@ TEST_F(file, continue_all)
 	unsigned int i;
 	__s64 done;
 
-	write_file(l, 0, PAGES);
+	file_write(l, 0, PAGES);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
 				  LAB_MINOR | LAB_MISSING, NULL));
 	EXPECT_EQ(0, lab_continue(l->uffd, l->m.area, l->m.len, 0, &done));
@@ -596,7 +597,7 @@ TEST_F(file, continue_in_any_mode)
 {
 	struct lab *l = &self->l;
 
-	write_file(l, 0, 2);
+	file_write(l, 0, 2);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
 				  NULL));
 	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 0), l->m.page, 0, NULL));
@@ -611,7 +612,7 @@ TEST_F(file, continue_dontwake)
 	struct lab *l = &self->l;
 	static struct lab_touch t;
 
-	write_file(l, 0, 1);
+	file_write(l, 0, 1);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
 				  NULL));
 	EXPECT_FAULT(l, &t, page_at(l, 0), false, 0, UFFD_PAGEFAULT_FLAG_MINOR);
@@ -643,7 +644,7 @@ TEST_F(file, minor_and_missing)
 	struct lab *l = &self->l;
 	static struct lab_touch t;
 
-	write_file(l, 1, 1);
+	file_write(l, 1, 1);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
 				  LAB_MINOR | LAB_MISSING, NULL));
 	EXPECT_FAULT(l, &t, page_at(l, 0), false, 0, 0);
@@ -657,7 +658,7 @@ TEST_F(file, minor_and_missing)
 
 	/* A hole that is filled through the file while the thread waits */
 	EXPECT_FAULT(l, &t, page_at(l, 2), false, 0, 0);
-	write_file(l, 2, 1);
+	file_write(l, 2, 1);
 	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 2), l->m.page, 0, NULL));
 	EXPECT_TOUCHED(&t, src_at(l, 2)[0]);
 	EXPECT_NO_MSG(l);
@@ -703,7 +704,7 @@ TEST_F(shmem, minor_swapped_out)
 	static struct lab_touch t, u;
 	unsigned int i;
 
-	write_file(l, 0, PAGES);
+	file_write(l, 0, PAGES);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
 				  LAB_MINOR | LAB_MISSING, NULL));
 	ASSERT_EQ(0, swap_out(l->m.alias, l->m.len, LAB_DEADLINE_MS));
@@ -727,7 +728,7 @@ TEST_F(shmem, missing_not_when_swapped_out)
 	struct lab *l = &self->l;
 	unsigned int i;
 
-	write_file(l, 0, PAGES);
+	file_write(l, 0, PAGES);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
 				  NULL));
 	ASSERT_EQ(0, swap_out(l->m.alias, l->m.len, LAB_DEADLINE_MS));
@@ -744,7 +745,7 @@ TEST_F(shmem, no_fault_around)
 	static struct lab_touch t;
 	unsigned int i;
 
-	write_file(l, 0, PAGES);
+	file_write(l, 0, PAGES);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
 				  NULL));
 	for (i = 0; i < PAGES; i++) {
@@ -762,7 +763,7 @@ TEST_F(shmem, minor_in_the_kernel)
 	struct lab *l = &self->l;
 	static struct lab_touch t;
 
-	write_file(l, 5, 1);
+	file_write(l, 5, 1);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
 				  NULL));
 	t.addr = page_at(l, 5);
@@ -843,7 +844,7 @@ TEST_F(private, fill_hides_the_file)
 {
 	struct lab *l = &self->l;
 
-	write_file(l, 0, PAGES);
+	file_write(l, 0, PAGES);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
 				  LAB_MISSING | LAB_MINOR, NULL));
 	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 0), src_at(l, 1), l->m.page,
@@ -861,7 +862,7 @@ TEST_F(private, continue_is_of_the_file)
 {
 	struct lab *l = &self->l;
 
-	write_file(l, 0, 1);
+	file_write(l, 0, 1);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
 				  NULL));
 	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 0), l->m.page, 0, NULL));
@@ -978,7 +979,7 @@ TEST_F(many, continues)
 
 	if (!lab_is_file(&l->m))
 		return;
-	write_file(l, 0, n);
+	file_write(l, 0, n);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
 				  NULL));
 	ASSERT_EQ(0, lab_continue(l->uffd, l->m.area, n * l->m.page, 0, NULL));

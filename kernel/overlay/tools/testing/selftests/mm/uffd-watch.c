@@ -3,7 +3,8 @@
  * What can be seen of a userfaultfd from outside: the counters in its fdinfo
  * and its tracepoints. Both are compared with what was done, to the number.
  */
-#include "uffd-types.h"
+#include "../kselftest_harness.h"
+#include "uffd/fixture.h"
 
 #include <assert.h>
 #include <sys/mount.h>
@@ -139,7 +140,7 @@ TEST_F(memory, pages_of_all_others)
 	want.poison = pages(l, 1);
 
 	if (minor)
-		write_file(l, 4, 3);
+		file_write(l, 4, 3);
 	ASSERT_EQ(minor ? 0 : -EINVAL,
 		  lab_continue(l->uffd, page_at(l, 4), 3 * l->m.page, 0, NULL));
 	want.cont = minor ? pages(l, 3) : 0;
@@ -189,7 +190,7 @@ TEST_F(memory, faults)
 	EXPECT_TOUCHED(&t, 7);
 
 	if (variant->modes & LAB_MINOR) {
-		write_file(l, 1, 1);
+		file_write(l, 1, 1);
 		EXPECT_FAULT(l, &t, page_at(l, 1), false, 0,
 			     UFFD_PAGEFAULT_FLAG_MINOR);
 		ASSERT_EQ(0, lab_continue(l->uffd, page_at(l, 1), l->m.page, 0,
@@ -469,7 +470,7 @@ TEST_F(trace, minor_fault)
 		return;
 	}
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR, NULL));
-	write_file(l, 2, 2);
+	file_write(l, 2, 2);
 	ASSERT_EQ(0, lab_touch_start(&t, page_at(l, 2) + 5, false, 0));
 	EXPECT_MSG(l, 2, UFFD_PAGEFAULT_FLAG_MINOR);
 	EXPECT_TRACED_FAULT(1, "minor", 2, "read");

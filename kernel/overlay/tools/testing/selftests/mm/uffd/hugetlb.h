@@ -1,32 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the tests of hugetlb share: the pool of huge pages, to the page, before
- * and after whatever is done. A page or a reservation that an error path keeps
- * or gives back twice shows at once.
+ * The pool of huge pages in tests of hugetlb: each test compares it with its
+ * expected state, to the page, so that a page or a reservation that an error
+ * path leaks or returns twice is detected.
  */
 #ifndef UFFD_HUGETLB_H
 #define UFFD_HUGETLB_H
 
-#include "uffd-calls.h"
+#include "expect.h"
 
 /* The control group of the test, which is a process of its own */
-static char group[LAB_CGROUP_LEN];
+extern char group[LAB_CGROUP_LEN];
 
 static inline struct lab_pool pool(const struct lab *l)
 {
 	return lab_pool(l->m.page, group);
 }
 
-/* @p after @pages were taken from it, @reserved of which were promised before */
-static inline struct lab_pool taken(const struct lab *l, struct lab_pool p,
-				    long pages, long reserved)
-{
-	p.free -= pages;
-	p.reserved -= reserved;
-	p.charged += pages * l->m.page;
-	p.charged_reserved += (pages - reserved) * l->m.page;
-	return p;
-}
+/* @p after @pages were taken from it, @reserved of which were reserved before */
+struct lab_pool taken(const struct lab *l, struct lab_pool p, long pages,
+		      long reserved);
 
 #define EXPECT_POOL_OF(page_, want_) do {				\
 	struct lab_pool __want = (want_);				\
@@ -41,59 +34,30 @@ static inline struct lab_pool taken(const struct lab *l, struct lab_pool p,
 
 #define EXPECT_POOL(l, want)	EXPECT_POOL_OF((l)->m.page, want)
 
-/* Whatever the statements do, the pool is as it was. */
+/* The pool is the same before and after the statements. */
 #define EXPECT_KEEPS_POOL(l, ...) do {					\
 	struct lab_pool __before = pool(l);				\
 	__VA_ARGS__;							\
 	EXPECT_POOL(l, __before);					\
 } while (0)
 
-static void *hogged;
-static size_t hogged_len;
-
 /*
- * Reserves all of the pool that nobody has a reservation for, but @left pages,
+ * Reserves all pages of the pool that are not reserved yet, except @left pages,
  * until unhog().
  */
-static inline int hog(const struct lab *l, long left)
-{
-	struct lab_pool p = pool(l);
-	long n = p.free - p.reserved - left;
-	int size = l->m.page == LAB_GIGANTIC ? MAP_HUGE_1GB : MAP_HUGE_2MB;
-	void *all;
+int hog(const struct lab *l, long left);
 
-	if (n <= 0)
-		return n ? -ENOMEM : 0;
-	all = mmap(NULL, n * l->m.page, PROT_READ | PROT_WRITE, MAP_PRIVATE |
-		   MAP_ANONYMOUS | MAP_HUGETLB | size, -1, 0);
-	if (all == MAP_FAILED)
-		return -errno;
-	hogged = all;
-	hogged_len = n * l->m.page;
-	return 0;
-}
+void unhog(void);
 
-static inline void unhog(void)
-{
-	if (hogged)
-		munmap(hogged, hogged_len);
-	hogged = NULL;
-}
-
-/* Without the pages behind it; the mappings stay. */
-static inline int punch(const struct lab *l, unsigned int first,
-			unsigned int n)
-{
-	return fallocate(l->m.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-			 first * l->m.page, n * l->m.page) ? -errno : 0;
-}
+/* Removes granules from the file; the mappings stay. */
+int punch_file(const struct lab *l, unsigned int first, unsigned int n);
 
 static inline int arm(const struct lab *l, __u64 modes)
 {
 	return lab_register(l->uffd, l->m.area, l->m.len, modes, NULL);
 }
 
-/* Like LAB_FIXTURE(), and what is taken from the pool is given back. */
+/* Like LAB_FIXTURE(); checks that all pages are returned to the pool. */
 #define HUGETLB_FIXTURE(fixture)					\
 	FIXTURE_VARIANT(fixture)					\
 	{								\
