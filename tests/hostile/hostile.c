@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A memory type that gives wrong answers, for the test of what the userfaultfd
- * core makes of them. Only that test loads this module.
+ * A memory type that gives wrong answers, to test how the userfaultfd core
+ * handles them. Only that test loads this module.
  *
- * Each open of /dev/hostile is memory of its own, which is served as it should
- * be until the name of something wrong is written to the file; see the table.
+ * Each open file of /dev/hostile has memory of its own, which is served
+ * correctly until the name of a wrong answer is written to the file; see the
+ * table.
  */
 #include <linux/anon_inodes.h>
 #include <linux/delay.h>
@@ -22,10 +23,10 @@
 struct hostile {
 	int (*wrong)(struct uffd_request *req);	/* instead of the right answer */
 	struct file *memory;
-	struct file *other;	/* for folios that belong elsewhere */
+	struct file *other;	/* for folios that belong to another file */
 };
 
-/* What a request is about leads to the open that it came from. */
+/* Finds the open file that a request is about. */
 static struct hostile *hostile_of(struct uffd_request *req)
 {
 	return req->vma->vm_file->private_data;
@@ -58,7 +59,7 @@ static int right(struct uffd_request *req)
 	return filemap_userfaultfd_request(req);
 }
 
-/* One folio, found or made, wherever it is asked for. */
+/* One folio, found or allocated, at any offset */
 static struct folio *right_folio(struct uffd_request *req)
 {
 	req->resolve.nr_pages = 1;
@@ -87,7 +88,7 @@ static int stale(struct uffd_request *req)
 	return 0;
 }
 
-/* The page cache has the only reference: the folio goes when that does. */
+/* The page cache has the only reference: the folio is freed with it. */
 static int freed(struct uffd_request *req)
 {
 	struct folio *folio = right_folio(req);
@@ -112,7 +113,7 @@ static int foreign(struct uffd_request *req)
 	return 0;
 }
 
-/* Good for one page, and then of another file. */
+/* The first page is right, the next one is of another file. */
 static int foreign_second(struct uffd_request *req)
 {
 	if (!right_folio(req))
@@ -139,7 +140,7 @@ static int misplaced(struct uffd_request *req)
 	return 0;
 }
 
-/* Four pages, whatever was asked for. */
+/* Four pages for every request. */
 static int large(struct uffd_request *req)
 {
 	struct folio *folio = folio_alloc(GFP_HIGHUSER | __GFP_ZERO, 2);
@@ -155,7 +156,7 @@ static int large(struct uffd_request *req)
 	return err;
 }
 
-/* The same, asked to be filled. */
+/* The same, with the request to fill it. */
 static int large_filled(struct uffd_request *req)
 {
 	struct folio *folio = folio_alloc(GFP_HIGHUSER, 2);
@@ -175,7 +176,7 @@ static int nothing(struct uffd_request *req)
 
 static int internal_errno(struct uffd_request *req)
 {
-	return -512;	/* ERESTARTSYS, which no user space knows */
+	return -512;	/* ERESTARTSYS, which must not reach user space */
 }
 
 static int cannot_look(struct uffd_request *req)
@@ -194,8 +195,8 @@ static int unable(struct uffd_request *req)
 }
 
 /*
- * Says that the source is not in memory, which is true of its second page only:
- * the core reads the first.
+ * Reports that the source is not in memory, which is true of its second page
+ * only: the core reads the first.
  */
 static int again(struct uffd_request *req)
 {
@@ -221,9 +222,7 @@ static int minute(struct uffd_request *req)
 	return right(req);
 }
 
-/*
- * Wrong answers to other kinds
- */
+/* Wrong answers to other kinds of requests */
 
 static int claims_more(struct uffd_request *req)
 {
@@ -232,7 +231,7 @@ static int claims_more(struct uffd_request *req)
 	return 0;
 }
 
-/* Folios of one page are too small for this. */
+/* Folios of one page are too small for this granule. */
 static int claims_huge(struct uffd_request *req)
 {
 	req->supported.modes = VM_UFFD_MISSING;
@@ -240,7 +239,7 @@ static int claims_huge(struct uffd_request *req)
 	return 0;
 }
 
-/* The file ends before the page that it was asked for, which then stays. */
+/* The file ends before the requested page, which nevertheless stays. */
 static int cannot_undo(struct uffd_request *req)
 {
 	int err;
@@ -420,5 +419,5 @@ module_misc_device(hostile_device);
 MODULE_DESCRIPTION("Wrong answers to vm_ops->userfaultfd_request()");
 MODULE_LICENSE("GPL");
 MODULE_IMPORT_NS(USERFAULTFD);
-/* Not part of the tree, but no reason to taint: taint has its own test. */
+/* Out of tree, but it must not taint: the lab tests taint separately. */
 MODULE_INFO(intree, "Y");

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the userfaultfd core makes of a memory type that gives wrong answers,
- * which is the module of hostile.c: to the caller an errno, to who touches the
- * memory a signal, to the log one warning, and nothing else. Each test announces
- * the warning that it causes to PID 1 of the test machine (lab/init.c), which
- * finds it wrong if another one comes, or none, or the same one twice.
+ * How the userfaultfd core handles a memory type that gives wrong answers (the
+ * module of hostile.c): the caller gets an errno, a thread that touches the
+ * memory a signal, the log one warning, and nothing else happens. Each test
+ * announces its warning to PID 1 of the test machine (lab/init.c), which fails
+ * the test on another warning, on none, or on two.
  *
- * At the end of each test the same memory is served as it should be: nothing
- * stayed locked, and no page table holds what it should not.
+ * At the end of each test the same memory is served correctly: nothing is still
+ * locked, and no page table has wrong entries.
  */
 #include "uffd-calls.h"
 #include <sys/wait.h>
@@ -23,13 +23,13 @@ static int lab_file_hostile(size_t len)
 static const struct lab_type lab_hostile_shared = {
 	"hostile", LAB_SAMPLE | LAB_T_SHARED, lab_file_hostile, 0, NULL };
 
-/* From now on the memory is @how */
+/* From now on the memory gives the answer @how. */
 static int behave(const struct lab *l, const char *how)
 {
 	return write(l->m.fd, how, strlen(how)) < 0 ? -errno : 0;
 }
 
-/* The kernel is going to warn once, with @text in what it says. */
+/* Announces one warning of the kernel that contains @text. */
 static int announce(const char *text)
 {
 	int fd, err = lab_write("/sys/kernel/debug", "clear_warn_once", "1");
@@ -54,7 +54,7 @@ FIXTURE_SETUP(hostile)
 	ASSERT_EQ(0, lab_setup(&self->l, &lab_hostile_shared));
 }
 
-/* Page 6, which no test touches, is served by then. */
+/* Page 6, which no test touches, is served at that point. */
 FIXTURE_TEARDOWN(hostile)
 {
 	struct lab *l = &self->l;
@@ -71,7 +71,7 @@ FIXTURE_TEARDOWN(hostile)
 	lab_teardown(l);
 }
 
-/* A fill of one page, twice: refused both times, and nothing is mapped. */
+/* A fill of one page, twice: rejected both times, and nothing is mapped. */
 #define EXPECT_BAD(err, l, op, i) do {					\
 	EXPECT_FAILED(err, (l)->uffd, op, page_at(l, i), src_at(l, i),	\
 		      (l)->m.page);					\
@@ -80,7 +80,7 @@ FIXTURE_TEARDOWN(hostile)
 	EXPECT_FALSE(lab_pm(page_at(l, i), LAB_PM_PRESENT));		\
 } while (0)
 
-/* A touch that nobody is asked to serve: it has no page. */
+/* A touch that makes no request: it has no page. */
 #define EXPECT_NO_PAGE(l, i) do {					\
 	int __code = 0;							\
 	char __v;							\
@@ -188,7 +188,7 @@ TEST_F(bad, fault)
 	EXPECT_NO_PAGE(l, 3);
 }
 
-/* Good up to a page: what came before it is mapped. */
+/* Right up to a page: the pages before it are mapped. */
 TEST_F(hostile, foreign_behind_a_good_one)
 {
 	struct lab *l = &self->l;
@@ -202,7 +202,10 @@ TEST_F(hostile, foreign_behind_a_good_one)
 	EXPECT_EQ(0, memcmp(l->m.alias, l->src, 3 * l->m.page));
 }
 
-/* More than was asked for is no page of a fill, but may be one of a fault. */
+/*
+ * A larger folio than requested is wrong for a fill of a page, but may be right
+ * for a fault.
+ */
 TEST_F(hostile, too_large)
 {
 	struct lab *l = &self->l;
@@ -215,7 +218,7 @@ TEST_F(hostile, too_large)
 	EXPECT_FALSE(lab_pm(page_at(l, 0), LAB_PM_PRESENT));
 	EXPECT_ACCESS(page_at(l, 4), false, 0);
 	EXPECT_NO_MSG(l);
-	/* Of a range that it fits into, it is one. */
+	/* For a range that contains it, it is right. */
 	lab_mem_drop(&l->m);
 	ASSERT_EQ(0, lab_mem_make(&l->m, &lab_hostile_shared, PAGES));
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
@@ -225,7 +228,7 @@ TEST_F(hostile, too_large)
 	EXPECT_TRUE(lab_all(l->m.area, 4 * l->m.page, 0));
 }
 
-/* Nor does the core read the source beyond what was asked for. */
+/* The core does not read the source beyond the request, either. */
 TEST_F(hostile, too_large_to_be_filled)
 {
 	struct lab *l = &self->l;
@@ -250,7 +253,7 @@ TEST_F(hostile, cannot_look)
 	EXPECT_NO_PAGE(l, 1);
 }
 
-/* An errno that the core does not foresee reaches user space, without warning. */
+/* An unforeseen errno reaches user space, without a warning. */
 TEST_F(hostile, errno_of_its_own)
 {
 	struct lab *l = &self->l;
@@ -272,7 +275,7 @@ TEST_F(hostile, errno_of_its_own)
 	EXPECT_EQ(SIGBUS, lab_access(page_at(l, 0), false, &value, NULL));
 }
 
-/* Who claims what cannot be is not registered at all. */
+/* A type that claims impossible support cannot be registered. */
 TEST_F(hostile, claims_more)
 {
 	struct lab *l = &self->l;
@@ -298,7 +301,7 @@ TEST_F(hostile, too_small)
 					LAB_MISSING, NULL));
 }
 
-/* The ready-made handler looks at the mapping that it is used for. */
+/* The ready-made handler checks the mapping that it is used for. */
 TEST_F(hostile, reclaimable)
 {
 	struct lab *l = &self->l;
@@ -311,7 +314,10 @@ TEST_F(hostile, reclaimable)
 	ASSERT_EQ(0, lab_mem_make(&l->m, &lab_hostile_shared, PAGES));
 }
 
-/* A page that was made where the file ends by now has to go: here it stays. */
+/*
+ * A page allocated beyond the new end of the file must be removed: here it
+ * stays.
+ */
 TEST_F(hostile, cannot_undo)
 {
 	struct lab *l = &self->l;
@@ -324,8 +330,8 @@ TEST_F(hostile, cannot_undo)
 }
 
 /*
- * Who reads behind the page that the core fetched for it would have it fetched
- * for ever. But then it is asked for that page only.
+ * A handler that reads beyond the page that the core fetched would make it
+ * fetch forever. So the next request is for that page only.
  */
 TEST_F(hostile, again_for_ever)
 {
@@ -342,7 +348,7 @@ TEST_F(hostile, again_for_ever)
 	lab_fill(l->src, l->m.len, 1);
 }
 
-/* Sleeping is allowed. It holds up what needs the same mapping, and no more. */
+/* A handler may sleep. That delays users of the same mapping, and no others. */
 
 struct slow {
 	struct lab *l;
@@ -358,7 +364,7 @@ static void *slow_copy(void *arg)
 	return NULL;
 }
 
-/* Another process, which goes on with its memory for @ms and then exits. */
+/* Another process, which uses its memory for @ms and then exits. */
 static pid_t start_neighbour(unsigned int ms)
 {
 	__u64 end = lab_now_ms() + ms;
@@ -409,7 +415,7 @@ TEST_F_TIMEOUT(hostile, takes_a_minute, 120)
 	neighbour = start_neighbour(3000);
 	ASSERT_LE(0, neighbour);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, slow_copy, &s));
-	/* The file goes on, through another mapping of it. */
+	/* The file can still be used, through another mapping. */
 	for (i = 0; i < 10; i++) {
 		alias_at(s.l, 1 + i % 4)[0] = i;
 		lab_sleep_ms(100);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Does, on being loaded, what the lab must notice: the parameter says what.
- * Only the lab's own tests load this module.
+ * Causes, when it is loaded, the fault that the parameter names and that the
+ * lab must detect. Only the lab's own tests load this module.
  */
 #include <linux/bug.h>
 #include <linux/delay.h>
@@ -23,7 +23,7 @@ static void spin_forever(void *unused)
 		cpu_relax();
 }
 
-/* Objects that no pointer leads to any more. */
+/* Objects without a pointer to them */
 static noinline void leak_objects(void)
 {
 	int i;
@@ -33,7 +33,7 @@ static noinline void leak_objects(void)
 			return;
 }
 
-/* 64 MiB, more than the lab lets go. */
+/* 64 MiB, more than the lab tolerates */
 static void leak_pages(void)
 {
 	int i;
@@ -46,7 +46,7 @@ static void leak_pages(void)
 static DEFINE_MUTEX(lock_a);
 static DEFINE_MUTEX(lock_b);
 
-/* A deadlock that two threads could have. */
+/* A possible deadlock of two threads */
 static void take_locks_both_ways(void)
 {
 	mutex_lock(&lock_a);
@@ -93,5 +93,5 @@ module_exit(splat_exit);
 
 MODULE_DESCRIPTION("The lab's test of itself");
 MODULE_LICENSE("GPL");
-/* Not part of the tree, but no reason to taint: taint has its own test. */
+/* Out of tree, but it must not taint: the lab tests taint separately. */
 MODULE_INFO(intree, "Y");

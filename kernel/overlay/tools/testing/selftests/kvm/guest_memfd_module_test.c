@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KVM as a module and files of it that live on: no part of KVM can be unloaded
- * while a guest_memfd is open, mapped or waited for, all of it can be unloaded
- * afterwards, and loaded again it works.
+ * KVM as a module whose files outlive their VM: no part of KVM can be unloaded
+ * while a guest_memfd is open, mapped or waited for. All of it can be unloaded
+ * afterwards, and works after it was loaded again.
  *
- * Nobody else must use KVM meanwhile.
+ * No other process may use KVM meanwhile.
  */
 #include "../kselftest_harness.h"
 #include "guest_memfd_uffd.h"
@@ -62,7 +62,7 @@ FIXTURE_TEARDOWN(module)
 	EXPECT_EQ(0, modprobe(self->vendor));
 }
 
-/* Refused, and so nothing of it has gone: the file still works. */
+/* The unload is refused and has no effect: the file still works. */
 #define EXPECT_STAYS()							\
 do {									\
 	EXPECT_EQ(-EWOULDBLOCK, unload(self->vendor));			\
@@ -121,7 +121,7 @@ TEST_F(module, mapped)
 	EXPECT_GOES();
 }
 
-/* The handler of KVM is at work, and the one who waits is all that is left. */
+/* A thread waits in KVM's handler, and nothing else uses KVM. */
 TEST_F(module, waited_for)
 {
 	struct lab *l = &self->l;
@@ -143,7 +143,10 @@ TEST_F(module, waited_for)
 	EXPECT_GOES();
 }
 
-/* A running VM without any file counts as before; and after a reload it runs. */
+/*
+ * A running VM without a file holds the module as before; and it runs after a
+ * reload.
+ */
 TEST_F(module, reloaded)
 {
 	struct lab *l = &self->l;

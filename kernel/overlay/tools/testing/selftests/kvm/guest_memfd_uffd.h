@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What the guest_memfd_uffd_*.c programs share: a guest with a guest_memfd for
- * memory, and vCPUs that touch it on order.
+ * memory, and vCPUs that access it on request.
  *
- * To ../mm/uffd/lab.h a guest_memfd is one more kind of memory, so what is
- * written there for the others serves here too. The guest has it in a memory
- * slot by way of the mapping that is armed:
+ * A guest_memfd is one more memory type for ../mm/uffd/lab.h, so the helpers
+ * there work for it too. The guest has it in a memory slot whose userspace
+ * address is the armed mapping:
  *
  *	guest physical		host virtual
  *	GMEM_GPA, slot 1   -->	lab_mem.area	armed			\ the same
  *				lab_mem.alias	never armed		/ file
  *	0, slot 0	   -->	anonymous	the program itself, page tables
  *
- * The guest runs this very program from guest_main() on. It carries out an
- * order, reports, and looks for the next one: see struct order.
+ * The guest runs this same program, from guest_main() on. It executes an order,
+ * reports, and waits for the next one: see struct order.
  *
  * Each test runs in a process of its own, so the VM is global.
  */
@@ -33,7 +33,7 @@
 
 #define NR_VCPUS	2
 #define GUEST_WORDS	(LAB_PAGE / sizeof(__u64))
-/* Where OUTS goes; what comes there is the value of the order. */
+/* The port of OUTS; the byte written there becomes the value of the order. */
 #define GUEST_PORT	0x80
 
 /* What the guest does with each page of an order */
@@ -67,8 +67,8 @@ struct order {
 };
 
 /*
- * The guest's own; the host reaches them through order_of() and marks(). A mark
- * is a byte for each page with which the host tells the guest how far it is.
+ * In the guest; the host accesses them through order_of() and marks(). A mark
+ * is a byte per page, by which the host reports its progress to the guest.
  */
 #define GUEST_PAGES	512
 
@@ -102,7 +102,7 @@ static void guest_main(unsigned int nr)
 		for (__u32 i = 0; i < READ_ONCE(o->nr); i++) {
 			__u32 page = READ_ONCE(o->page[i]);
 
-			/* In this order, which the processor keeps. */
+			/* The processor keeps this order. */
 			WRITE_ONCE(o->before[i], READ_ONCE(guest_marks[page]));
 			guest_access(o, i, (__u64 *)(GMEM_GPA +
 						     page * LAB_PAGE));
@@ -126,7 +126,7 @@ static inline __u8 *marks(void)
 	return addr_gva2hva(vm, (vm_vaddr_t)guest_marks);
 }
 
-/* Makes a VM of the KVM type @type that has its program, but not its memory. */
+/* Makes a VM of the KVM type @type with its program, but without its memory. */
 static inline void guest_make(unsigned long type, unsigned int nr_vcpus,
 			      size_t pages)
 {
@@ -141,22 +141,22 @@ static inline void guest_make(unsigned long type, unsigned int nr_vcpus,
 	virt_map(vm, GMEM_GPA, GMEM_GPA, pages);
 }
 
-/* Puts the memory at @hva, and what is bound of @fd, into the slot. */
+/* Puts the memory at @hva, and the bound range of @fd, into the slot. */
 static inline int guest_plug(void *hva, size_t len, __u32 flags, int fd)
 {
 	return __vm_set_user_memory_region2(vm, GMEM_SLOT, flags, GMEM_GPA, len,
 					    hva, fd, 0) ? -errno : 0;
 }
 
-/* Once more from the beginning, after an order that failed. */
+/* Starts from the beginning, after an order that failed. */
 static inline void guest_restart(unsigned int nr)
 {
 	vcpu_regs_set(vcpus[nr], &guest_begin[nr]);
 }
 
 /*
- * Runs a vCPU until its order is done. Returns 0, or the errno of KVM_RUN, with
- * which the guest stopped in front of an access, or -1: it did something else.
+ * Runs a vCPU until its order is done. Returns 0, or the errno of KVM_RUN if
+ * the guest stopped at an access, or -1 for another exit.
  */
 static inline int guest_run(unsigned int nr)
 {
@@ -178,7 +178,7 @@ static inline int guest_run(unsigned int nr)
 	return -1;
 }
 
-/* The kind of memory; a new file needs a VM. */
+/* The memory type; a new file needs a VM. */
 static __u64 gmem_flags = GMEM_FLAGS;
 
 static inline int gmem_file(size_t len)
@@ -200,7 +200,7 @@ static inline int make_hole(int fd, size_t page, size_t nr)
 			 page * LAB_PAGE, nr * LAB_PAGE) ? -errno : 0;
 }
 
-/* Makes pages without content. */
+/* Allocates pages without content. */
 static inline int allocate(int fd, size_t page, size_t nr)
 {
 	return fallocate(fd, FALLOC_FL_KEEP_SIZE, page * LAB_PAGE,

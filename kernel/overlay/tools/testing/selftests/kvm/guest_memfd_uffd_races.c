@@ -2,7 +2,7 @@
 /*
  * Races of userfaultfd on the memory of a running guest: two vCPUs and this
  * process touch a guest_memfd while it is filled, written, punched, protected
- * and unmapped. How a race is judged is said in ../mm/uffd/race-pages.h.
+ * and unmapped. ../mm/uffd/races.h describes how a race is judged.
  */
 #include "../kselftest_harness.h"
 #include "guest_memfd_uffd.h"
@@ -11,10 +11,10 @@
 /* Two vCPUs, and this process */
 #define TOUCHERS	(NR_VCPUS + 1)
 
-/* Is the guest's slot bound to the file, so that it stops at holes? */
+/* Whether the guest's slot is bound to the file, so that it exits at holes */
 static bool bound;
 
-/* Wait for the handler, as a process does: by touching the page. */
+/* Waits for the handler like a process: by touching the page. */
 static bool stopped_at_hole(const struct kvm_run *run)
 {
 	if (!bound || run->exit_reason != KVM_EXIT_MEMORY_FAULT)
@@ -25,8 +25,8 @@ static bool stopped_at_hole(const struct kvm_run *run)
 }
 
 /*
- * One run of a vCPU over some pages. The harness has no way to say of a thread
- * that it failed: the race does.
+ * One run of a vCPU over some pages. A thread cannot fail a test of the
+ * harness, so it fails the race.
  */
 static struct order *run_order(unsigned int nr, enum guest_op op,
 			       const size_t *pages, unsigned int n)
@@ -46,10 +46,7 @@ static struct order *run_order(unsigned int nr, enum guest_op op,
 	return o;
 }
 
-/*
- * Is @v one of the two, or on the way from one to the other? write() copies in
- * bytes.
- */
+/* Whether @v is one of the two, or partly written; write() copies bytes. */
 static bool either(__u64 v, __u64 a, __u64 b)
 {
 	for (; v != a && v != b; v >>= 8, a >>= 8, b >>= 8) {
@@ -70,12 +67,12 @@ static bool either(__u64 v, __u64 a, __u64 b)
 } while (0)
 
 /*
- * 1. A guest runs on while its memory is populated
+ * 1. A guest runs while its memory is populated
  *
  * Each page is touched once. Its mark is BEGUN before it is written and DONE
  * after, so that a touch that began after DONE saw a present page, and one that
  * was over before BEGUN saw a hole; in between both answers are right. So each
- * fault is known beforehand, and none may come twice or too much.
+ * fault is known in advance, and there must be no second and no additional one.
  */
 
 enum { BEGUN = 1, DONE = 2 };
@@ -130,7 +127,7 @@ static void populate_touch(unsigned int nr)
 	}
 }
 
-/* By turns before the touchers, behind them, and with them */
+/* In turn before the touching threads, behind them, and at the same time */
 static void populate_make(unsigned int nr)
 {
 	(void)nr;
@@ -205,15 +202,15 @@ TEST_F_TIMEOUT(populate, race, TIMEOUT_S)
  * 2. A guest is restored on demand
  *
  * Faults are served as they come, while the rest is filled in the background,
- * in runs. Whoever comes second is told so, so each page is filled exactly once
- * by COPY and mapped exactly once by CONTINUE, and nobody sees anything but
- * the right content.
+ * in runs. The second fill of a page fails, so each page is filled exactly once
+ * by COPY and mapped exactly once by CONTINUE, and every access sees the right
+ * content.
  */
 
 static bool by_continue;
 static atomic_uchar filled[GUEST_PAGES];
 
-/* Each toucher goes through all of it in an order of its own. */
+/* Each thread touches all pages in an order of its own. */
 static size_t restore_page(unsigned int nr, size_t k)
 {
 	return (k * (2 * nr + 3) * 37 + lab_word(round_nr, nr)) % mem.pages;
@@ -277,7 +274,9 @@ static void restore_rest(unsigned int nr)
 		n = 1 + rnd() % 8;
 		if (n > mem.pages - page)
 			n = mem.pages - page;
-		/* slower than who touches, or there is nothing left to ask for */
+		/*
+		 * Slower than the touching threads, or no fault would be left.
+		 */
 		relax(7);
 		err = restore_fill(page, n, &done);
 		restore_count(page, done);
@@ -289,7 +288,7 @@ static void restore_rest(unsigned int nr)
 			wrong("fill of %zu pages at %zu: errno %d, field %lld",
 			      n, page, -err, done);
 		ADD(EEXIST);
-		/* Somebody may wait for a page that is there. */
+		/* A thread may wait for a page that is present. */
 		wake_page(page++);
 	}
 }
@@ -374,10 +373,10 @@ TEST_F_TIMEOUT(restore, race, TIMEOUT_S)
 }
 
 /*
- * 3. Holes are punched under a running guest
+ * 3. Holes are punched while the guest runs
  *
- * MISSING: whatever hole is punched, nobody ever sees a page that was not
- * served. MINOR: pages are written, and found or made by the kernel.
+ * MISSING: every page that is read was served, also if holes are punched.
+ * MINOR: pages are written and found, or allocated by the kernel.
  */
 
 static void punch_saw(size_t page, __u64 first, __u64 last)
@@ -417,7 +416,7 @@ static void punch_populate(unsigned int nr)
 	while (!stop) {
 		size_t page = traced_page(POPULATE_ME);
 
-		/* before or after: the touch shall race with this */
+		/* Before or after the punch, so that the touch races with it */
 		if (rnd() % 2)
 			trace[page] = TOUCH_ME;
 		write_page(page, SERVED);
@@ -443,7 +442,7 @@ static void punch_punch(unsigned int nr)
 				wrong("MADV_REMOVE: errno %d", errno);
 			break;
 		default:
-			/* and back at once, without content */
+			/* and allocated again at once, without content */
 			punch(page, n);
 			if (allocate(mem.fd, page, n))
 				wrong("fallocate: errno %d", errno);
@@ -525,9 +524,9 @@ TEST_F_TIMEOUT(punch, race, TIMEOUT_S)
 /*
  * 4. Memory of a running guest is write-protected
  *
- * In each round everything is protected, after the guest has used it, and then
- * some pages are written, each by one, while others take the pages out of the
- * page table. Exactly the written ones are reported, exactly once.
+ * In each round all pages are protected, after the guest has used them. Then
+ * some pages are written, each by one thread, while others zap them. Exactly
+ * the written pages are reported, exactly once.
  */
 
 static void protect_write(unsigned int nr)
@@ -612,9 +611,9 @@ TEST_F_TIMEOUT(protect, race, TIMEOUT_S)
 /*
  * 5. Memory fails while holes are punched
  *
- * Memory failure comes with the page locked, a hole punch locks the pages of a
- * range that it holds: both must end, time and again. (A page that was declared
- * bad is lost to the machine, so there are few of them.)
+ * Memory failure runs with the page locked, and a hole punch locks the pages of
+ * a range that it holds: both must finish, repeatedly. (A page that was
+ * declared bad stays lost to the machine, so there are few of them.)
  */
 
 static void failure_told(int sig)
@@ -631,7 +630,7 @@ static void failure_poison(unsigned int nr)
 		char *alias = mem.alias + page * PAGE;
 
 		relax(page);
-		/* Of a page that was bad, this stays behind. */
+		/* This remains of a page that was bad. */
 		if (madvise(alias, PAGE, MADV_DONTNEED))
 			wrong("MADV_DONTNEED: errno %d", errno);
 		if (pwrite(mem.fd, buf, PAGE, page * PAGE) != PAGE) {
@@ -640,7 +639,9 @@ static void failure_poison(unsigned int nr)
 				      errno);
 			continue;
 		}
-		/* Busy: the page went before it could be declared bad. */
+		/*
+		 * Busy: the page was removed before it could be declared bad.
+		 */
 		if (!madvise(alias, PAGE, MADV_HWPOISON))
 			ADD(POISONED);
 		else if (errno != EBUSY)
@@ -681,7 +682,7 @@ TEST_F_TIMEOUT(failure, race, TIMEOUT_S)
 	employ(failure_punch, 1);
 	run_until(failure_ops, wanted);
 	ASSERT_TRUE(race_end("failure", failure_ops(), wanted));
-	/* What is good is still served. */
+	/* Good pages are still served. */
 	punch(0, mem.pages);
 	write_page(1, SERVED);
 	ASSERT_EQ(0, lab_continue(uffd, at(1), PAGE, 0, NULL));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * userfaultfd on mappings of a guest_memfd: every kind of fault and every call,
- * as the process sees it and as a guest does whose memory the mapping is.
+ * as seen by the process and by a guest whose memory is the mapping.
  *
  * What must be the same for both is tested with both: the fixture "gmem" has a
  * variant for each, and touch() is an access by this process or by a vCPU.
@@ -16,7 +16,7 @@
 #include "../mm/uffd/expect.h"
 #include "../mm/uffd/owner.h"
 
-/* Who touches? */
+/* Whether the guest touches, or this process */
 static bool by_guest;
 
 static int guest_touch(const struct lab *l, unsigned int page, bool write,
@@ -31,7 +31,7 @@ static int guest_touch(const struct lab *l, unsigned int page, bool write,
 	o->nr = 1;
 	o->page[0] = page;
 	o->first[0] = (unsigned char)*value;
-	/* KVM_RUN tells of bad memory by a signal to its caller. */
+	/* KVM_RUN reports bad memory by a signal to its caller. */
 	sig = sigsetjmp(env.buf, 1);
 	if (!sig) {
 		lab_signal_env = &env;
@@ -58,7 +58,9 @@ static int touch(const struct lab *l, unsigned int page, bool write,
 	return lab_access(page_at(l, page), write, value, code);
 }
 
-/* The same by a thread; the rest of struct lab_touch serves for both. */
+/*
+ * The same by a thread; the other members of struct lab_touch serve for both.
+ */
 struct toucher {
 	struct lab_touch t;
 	const struct lab *l;
@@ -85,7 +87,9 @@ static int touch_start(struct toucher *w, const struct lab *l,
 	return -pthread_create(&w->t.thread, NULL, touch_fn, w);
 }
 
-/* A touch of page @i by a thread that must be reported as a fault of @flags */
+/*
+ * A touch of page @i by a thread, which must be reported as a fault with @flags
+ */
 #define EXPECT_FAULTS(l, w, i, write_, value_, flags_) do {		\
 	struct uffd_msg __m = { 0 };					\
 	ASSERT_EQ(0, touch_start(w, l, i, write_, value_));		\
@@ -104,7 +108,7 @@ static int touch_start(struct toucher *w, const struct lab *l,
 #define FAULT_MINOR	UFFD_PAGEFAULT_FLAG_MINOR
 #define FAULT_WP	UFFD_PAGEFAULT_FLAG_WP
 
-/* A touch by this thread that nobody has to serve */
+/* A touch by this thread that causes no message */
 #define EXPECT_TOUCH(l, i, write_, value_) do {				\
 	char __v = (value_);						\
 	EXPECT_EQ(0, touch(l, i, write_, &__v, NULL));			\
@@ -130,7 +134,10 @@ static int gmem_begin(struct lab *l)
 	err = lab_setup(l, &lab_guest_memfd);
 	if (err)
 		return err;
-	/* The next pages are likely to be these: not zero, if nobody clears. */
+	/*
+	 * The next pages are likely to be these: not zero, unless they are
+	 * cleared.
+	 */
 	memset(l->m.alias, 0x55, l->m.len);
 	err = make_hole(l->m.fd, 0, PAGES);
 	return err ? err : guest_plug(l->m.area, l->m.len, 0, -1);
@@ -141,7 +148,7 @@ static char first_of(const struct lab *l, unsigned int page)
 	return src_at(l, page)[0];
 }
 
-/* Another file in place of that of the area; 0 or -errno */
+/* Replaces the file of the area by another one; 0 or -errno. */
 static int remap(struct lab *l, int fd, size_t offset)
 {
 	void *p;
@@ -203,7 +210,7 @@ TEST_F(gmem, missing)
 	EXPECT_NO_MSG(l);
 }
 
-/* Memory without content is a hole, not zeroes. */
+/* Allocated memory without content is a hole, not zeroes. */
 TEST_F(gmem, missing_of_allocated)
 {
 	struct lab *l = &self->l;
@@ -249,7 +256,7 @@ TEST_F(gmem, minor)
 	EXPECT_NO_MSG(l);
 }
 
-/* What the handler changes before CONTINUE is what is seen. */
+/* Changes that the handler makes before CONTINUE are visible after it. */
 TEST_F(gmem, minor_of_changed)
 {
 	struct lab *l = &self->l;
@@ -266,7 +273,7 @@ TEST_F(gmem, minor_of_changed)
 	EXPECT_NO_MSG(l);
 }
 
-/* With MINOR alone a hole is the kernel's, with content or without. */
+/* With MINOR alone the kernel fills a hole, allocated or not. */
 TEST_F(gmem, minor_not_of_holes)
 {
 	struct lab *l = &self->l;
@@ -305,8 +312,8 @@ TEST_F(gmem, missing_and_minor)
 }
 
 /*
- * Everybody has used the page before it is protected: what is cached, in the
- * guest's second page table above all, must go.
+ * Both have used the page before it is protected: cached translations must be
+ * removed, above all those of the guest's second page table.
  */
 TEST_F(gmem, wp)
 {
@@ -330,7 +337,7 @@ TEST_F(gmem, wp)
 					      l->m.page, 0));
 		EXPECT_TOUCHED(&w.t, i);
 		EXPECT_EQ(i, alias_at(l, 3)[0]);
-		/* and once more */
+		/* once more */
 		ASSERT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 3),
 					      l->m.page,
 					      UFFDIO_WRITEPROTECT_MODE_WP));
@@ -349,7 +356,7 @@ TEST_F(gmem, wp_of_filled)
 	EXPECT_FAULTS(l, &w, 0, true, 9, FAULT_MISSING);
 	EXPECT_OP(0, l->m.page, l->uffd, COPY, page_at(l, 0), src_at(l, 0),
 		  l->m.page, UFFDIO_COPY_MODE_WP);
-	/* The write goes on to be a fault of the other kind. */
+	/* After that, the write causes the other kind of fault. */
 	EXPECT_MSG(l, 0, FAULT_WP | UFFD_PAGEFAULT_FLAG_WRITE);
 	EXPECT_BLOCKED(&w.t);
 	ASSERT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 0), l->m.page, 0));
@@ -367,7 +374,7 @@ TEST_F(gmem, wp_of_filled)
 	EXPECT_NO_MSG(l);
 }
 
-/* Protection of what is not there yet waits for it. */
+/* Protection of an absent page applies when it is filled. */
 TEST_F(gmem, wp_of_holes)
 {
 	struct lab *l = &self->l;
@@ -387,7 +394,7 @@ TEST_F(gmem, wp_of_holes)
 	EXPECT_NO_MSG(l);
 }
 
-/* Asynchronous: a write lifts the protection by itself, and that is all. */
+/* Asynchronous: a write removes the protection, without a message. */
 TEST_F(gmem, wp_async)
 {
 	struct lab *l = &self->l;
@@ -410,7 +417,7 @@ TEST_F(gmem, wp_async)
 	EXPECT_NO_MSG(l);
 }
 
-/* A hole is a hole again for who has used the page. */
+/* A punched page is a hole, also for an address space that used it. */
 TEST_F(gmem, punch)
 {
 	struct lab *l = &self->l;
@@ -464,7 +471,7 @@ TEST_F(gmem, zeropage)
 	EXPECT_NO_MSG(l);
 }
 
-/* A poisoned page kills, by the signal that bad memory sends. */
+/* A poisoned page sends SIGBUS, like bad memory. */
 TEST_F(gmem, poison)
 {
 	struct lab *l = &self->l;
@@ -481,7 +488,7 @@ TEST_F(gmem, poison)
 		EXPECT_EQ(SIGBUS, touch(l, 1, write, &v, &code));
 		EXPECT_EQ(BUS_MCEERR_AR, code);
 	}
-	/* The file has no part in it. */
+	/* The file does not change. */
 	EXPECT_EQ(0, alias_at(l, 1)[0]);
 	EXPECT_NO_MSG(l);
 }
@@ -497,7 +504,7 @@ TEST_F(gmem, beyond_the_end)
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, remap(l, fd, 0));
 	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
-	/* No fault is reported there, and there is nothing to fill. */
+	/* No fault is reported there, and nothing can be filled. */
 	EXPECT_EQ(by_guest ? EFAULT : SIGBUS, touch(l, 4, false, &v, &code));
 	EXPECT_EQ(by_guest ? 0 : BUS_ADRERR, code);
 	EXPECT_NO_MSG(l);
@@ -510,7 +517,7 @@ TEST_F(gmem, beyond_the_end)
 	close(fd);
 }
 
-/* The mapping begins somewhere in the file. */
+/* The mapping begins in the middle of the file. */
 TEST_F(gmem, offset)
 {
 	struct lab *l = &self->l;
@@ -529,7 +536,7 @@ TEST_F(gmem, offset)
 	EXPECT_NO_MSG(l);
 }
 
-/* Memory that is not shared with the host from its beginning: never mapped. */
+/* Memory that is not shared with the host initially: never mapped. */
 TEST_F(gmem, without_init_shared)
 {
 	struct lab *l = &self->l;
@@ -555,7 +562,7 @@ TEST_F(gmem, without_init_shared)
 	close(fd);
 }
 
-/* Who waits goes on when nobody is left to serve: with zeroes. */
+/* When the last handler is gone, waiters continue: with zeroes. */
 TEST_F(gmem, unregister_wakes)
 {
 	struct lab *l = &self->l;
@@ -580,7 +587,7 @@ TEST_F(gmem, close_wakes)
 	EXPECT_TOUCHED(&w.t, 9);
 }
 
-/* The mapping goes under the feet of who waits, and is not there any more. */
+/* The mapping is unmapped while a thread waits. */
 TEST_F(gmem, unmap)
 {
 	struct lab *l = &self->l;
@@ -612,7 +619,7 @@ TEST_F(gmem, memory_failure)
 	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 0), NULL, 6 * l->m.page);
 	for (int i = 0; i < 6; i++)
 		EXPECT_WRITES(l, i, 1);
-	/* This process is told, since it maps the page. */
+	/* This process gets SIGBUS, since it maps the page. */
 	signal(SIGBUS, hwpoison_told);
 	ASSERT_EQ(0, madvise(alias_at(l, 3), l->m.page, MADV_HWPOISON));
 	ASSERT_EQ(0, madvise(alias_at(l, 7), l->m.page, MADV_HWPOISON));
@@ -620,7 +627,7 @@ TEST_F(gmem, memory_failure)
 	EXPECT_EQ(-1, pwrite(l->m.fd, l->src, 1, 3 * l->m.page));
 	EXPECT_EQ(EIO, errno);
 
-	/* It is gone for who has used it, and is never mapped again. */
+	/* It is unmapped everywhere, and is never mapped again. */
 	EXPECT_EQ(SIGBUS, touch(l, 3, false, &v, &code));
 	EXPECT_EQ(BUS_MCEERR_AR, code);
 	EXPECT_FAILED(-EIO, l->uffd, CONTINUE, page_at(l, 7), NULL, l->m.page);
@@ -630,13 +637,13 @@ TEST_F(gmem, memory_failure)
 	EXPECT_WRITES(l, 4, 2);
 	EXPECT_NO_MSG(l);
 
-	/* A hole there makes room for a good one. */
+	/* Punching a hole there makes room for a good page. */
 	ASSERT_EQ(0, make_hole(l->m.fd, 7, 1));
 	EXPECT_DONE(l->uffd, COPY, page_at(l, 7), l->src, l->m.page);
 	EXPECT_READS(l, 7, first_of(l, 0));
 }
 
-/* pwrite() fills pages that nobody maps, for CONTINUE to find. */
+/* pwrite() fills pages that are not mapped, for CONTINUE to find. */
 TEST_F(gmem, pwrite_then_continue)
 {
 	struct lab *l = &self->l;
@@ -652,7 +659,7 @@ TEST_F(gmem, pwrite_then_continue)
 	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 2), NULL, l->m.page);
 	EXPECT_TOUCHED(&w.t, 9);
 
-	/* Overwriting goes through to who has the page. */
+	/* A write is visible in existing mappings of the page. */
 	ASSERT_EQ(1, pwrite(l->m.fd, "x", 1, 2 * l->m.page));
 	EXPECT_READS(l, 2, 'x');
 	EXPECT_NO_MSG(l);
@@ -676,7 +683,7 @@ FIXTURE_TEARDOWN(vcpu)
 	lab_teardown(&self->l);
 }
 
-/* KVM reads the guest's memory itself, to put it out. */
+/* KVM reads the guest's memory itself, for the output. */
 static void *outs_fn(void *arg)
 {
 	struct toucher *w = arg;
@@ -697,7 +704,7 @@ static int outs_start(struct toucher *w, unsigned int page)
 	return -pthread_create(&w->t.thread, NULL, outs_fn, w);
 }
 
-/* It is KVM who waits. */
+/* Here KVM waits for the page. */
 TEST_F(vcpu, access_by_kvm)
 {
 	struct lab *l = &self->l;
@@ -723,7 +730,7 @@ static void kicked(int sig)
 	(void)sig;
 }
 
-/* A vCPU that waits for its page can be called back, and asks again. */
+/* A vCPU that waits for its page can be interrupted, and faults again. */
 TEST_F(vcpu, kick)
 {
 	struct lab *l = &self->l;
@@ -743,7 +750,7 @@ TEST_F(vcpu, kick)
 	EXPECT_READS(l, 1, first_of(l, 1));
 }
 
-/* A slot that may only be read: a guest's write is for the process. */
+/* A read-only slot: a write of the guest exits to the process. */
 TEST_F(vcpu, read_only_slot)
 {
 	struct lab *l = &self->l;
@@ -759,8 +766,8 @@ TEST_F(vcpu, read_only_slot)
 }
 
 /*
- * A slot that is bound to the file: the guest's accesses are resolved from there,
- * those of KVM itself through the mapping.
+ * A slot that is bound to the file: the guest's accesses are resolved from the
+ * file, those of KVM itself through the mapping.
  */
 
 FIXTURE(bound)
@@ -801,7 +808,7 @@ TEST_F(bound, is_one_memory)
 	EXPECT_EQ(0, page_at(l, 1)[0]);
 }
 
-/* Protection and MINOR are about page tables, which the guest does not use. */
+/* Protection and MINOR concern page tables that the guest does not use. */
 TEST_F(bound, guest_is_not_seen)
 {
 	struct lab *l = &self->l;
@@ -818,7 +825,9 @@ TEST_F(bound, guest_is_not_seen)
 	EXPECT_WRITES(l, 2, 9);
 	EXPECT_NO_MSG(l);
 
-	/* The pages that it made are present for accesses by the mapping. */
+	/*
+	 * Pages that it allocated are present for accesses through the mapping.
+	 */
 	by_guest = false;
 	for (int i = 0; i < 2; i++) {
 		EXPECT_FAULTS(l, &w, i, false, 0, FAULT_MINOR);
@@ -829,8 +838,8 @@ TEST_F(bound, guest_is_not_seen)
 }
 
 /*
- * Holes that are registered with MISSING: the guest stops in front of them, and
- * goes on from there.
+ * Holes that are registered with MISSING: the guest exits before the access,
+ * and continues there.
  */
 
 static void order_begin(enum guest_op op, const __u32 *pages, __u32 nr)
@@ -848,7 +857,7 @@ static void order_begin(enum guest_op op, const __u32 *pages, __u32 nr)
 	order_begin(op, __pages, ARRAY_SIZE(__pages));			\
 } while (0)
 
-/* The guest runs until it comes to the hole at page @i. */
+/* Runs the guest until it reaches the hole at page @i. */
 #define EXPECT_STOPS(i) do {						\
 	const struct kvm_run *__run = vcpus[0]->run;			\
 	EXPECT_EQ(EFAULT, guest_run(0));				\
@@ -858,7 +867,10 @@ static void order_begin(enum guest_op op, const __u32 *pages, __u32 nr)
 	EXPECT_EQ(0, __run->memory_fault.flags);			\
 } while (0)
 
-/* The n-th page of its order that the guest read was page @i of the source. */
+/*
+ * The n-th page of the order of the guest had the content of page @i of the
+ * source.
+ */
 #define EXPECT_ORDER_READ(l, n, i) do {					\
 	const struct order *__o = order_of(0);				\
 	const __u64 *__src = (const __u64 *)src_at(l, i);		\
@@ -874,7 +886,7 @@ TEST_F(bound, hole_read)
 	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
 	ORDER(GUEST_READ, 1, 2, 3);
 	EXPECT_STOPS(1);
-	/* Nothing was made, however often it tries. */
+	/* No page was allocated, however often it tries. */
 	EXPECT_STOPS(1);
 	EXPECT_FAILED(-EFAULT, l->uffd, CONTINUE, page_at(l, 1), NULL,
 		      l->m.page);
@@ -904,7 +916,7 @@ TEST_F(bound, hole_write)
 	EXPECT_NO_MSG(l);
 }
 
-/* Allocated or punched, it is a hole; what write() filled is none. */
+/* An allocated or punched page is a hole; one that write() filled is not. */
 TEST_F(bound, hole_kinds)
 {
 	struct lab *l = &self->l;
@@ -952,7 +964,7 @@ TEST_F(bound, hole_waits_by_mapping)
 	EXPECT_NO_MSG(l);
 }
 
-/* Only where MISSING is registered, and only as long as it is */
+/* Only if MISSING is registered, and only as long as it is */
 TEST_F(bound, hole_not_armed)
 {
 	struct lab *l = &self->l;
@@ -974,7 +986,7 @@ TEST_F(bound, hole_not_armed)
 	EXPECT_EQ(0, order_of(0)->first[0]);
 }
 
-/* It is the offset in the file that counts, not the one in the mapping. */
+/* The offset in the file counts, not the one in the mapping. */
 TEST_F(bound, hole_offset)
 {
 	struct lab *l = &self->l;
@@ -1046,7 +1058,7 @@ TEST_F(bound, hole_pre_fault)
 	TEST_REQUIRE(kvm_check_cap(KVM_CAP_PRE_FAULT_MEMORY));
 	file_write(l, 0, 2);
 	EXPECT_ARMED(l, LAB_MISSING);
-	/* As far as it comes, then the errno */
+	/* Runs up to the hole, then returns the errno */
 	EXPECT_EQ(0, pre_fault(0, 4, &left));
 	EXPECT_EQ(2, left);
 	EXPECT_EQ(-EFAULT, pre_fault(2, 2, &left));
@@ -1082,7 +1094,7 @@ TEST_F(bound, access_by_kvm)
 	EXPECT_NO_MSG(l);
 }
 
-/* Where nothing is mapped, a hole still takes its pages from the guest. */
+/* Without a mapping, punching a hole still removes pages from the guest. */
 TEST_F(bound, hole_without_mapping)
 {
 	struct lab *l = &self->l;
@@ -1098,7 +1110,7 @@ TEST_F(bound, hole_without_mapping)
 	EXPECT_READS(l, 2, 9);
 }
 
-/* Mapping and binding go independently of each other. */
+/* Mapping and binding are independent of each other. */
 TEST_F(bound, comes_and_goes)
 {
 	struct lab *l = &self->l;
@@ -1116,7 +1128,10 @@ TEST_F(bound, comes_and_goes)
 	ASSERT_EQ(0, guest_plug(l->m.area, l->m.len, KVM_MEM_GUEST_MEMFD,
 				l->m.fd));
 	EXPECT_READS(l, 2, 9);
-	/* A mapping keeps the file as its fd does; then the guest has nothing. */
+	/*
+	 * A mapping holds the file like its descriptor does; then the guest has
+	 * nothing.
+	 */
 	close(l->m.fd);
 	l->m.fd = -1;
 	EXPECT_READS(l, 2, 9);
@@ -1148,8 +1163,8 @@ TEST_F(bound, memory_failure)
 }
 
 /*
- * Any file can be bound where there is no private memory. If it can be mapped,
- * the guest's memory is in it, whatever the userspace address maps.
+ * Any file can be bound if there is no private memory. If it can be mapped, the
+ * guest's memory is in it, whatever the userspace address maps.
  */
 TEST_F(bound, any_file)
 {
@@ -1197,14 +1212,15 @@ TEST_F(bound, bad_descriptor)
 				(void *)KVM_CAP_GUEST_MEMFD));
 	/* The range is bound: EEXIST in mainline, EINVAL in some versions. */
 	EXPECT_EQ(-1, __vm_set_user_memory_region2(vm, GMEM_SLOT + 1,
-			KVM_MEM_GUEST_MEMFD, 2 * GMEM_GPA, l->m.len,
-			l->m.area, l->m.fd, 0));
+						   KVM_MEM_GUEST_MEMFD,
+						   2 * GMEM_GPA, l->m.len,
+						   l->m.area, l->m.fd, 0));
 	EXPECT_TRUE(errno == EEXIST || errno == EINVAL);
 	ASSERT_EQ(0, guest_plug(l->m.area, 0, 0, -1));
 	for (int i = 0; i < (int)ARRAY_SIZE(bad); i++)
 		EXPECT_EQ(-EINVAL, guest_plug(l->m.area, l->m.len,
 					      KVM_MEM_GUEST_MEMFD, bad[i]));
-	/* Nor more than the file has */
+	/* The same for more than the file has */
 	EXPECT_EQ(-EINVAL, guest_plug(l->m.area, l->m.len + LAB_PAGE,
 				      KVM_MEM_GUEST_MEMFD, l->m.fd));
 	EXPECT_EQ(-EINVAL, guest_plug(l->m.area, l->m.len,
@@ -1217,7 +1233,7 @@ TEST_F(bound, bad_descriptor)
 				l->m.fd));
 }
 
-/* What holds without anybody who touches */
+/* Rules that need no touch */
 
 FIXTURE(file)
 {
@@ -1250,7 +1266,7 @@ TEST_F(file, ioctls)
 	}
 }
 
-/* A page that is there is not filled again, whether it is mapped or not. */
+/* A present page is not filled again, mapped or not. */
 TEST_F(file, present)
 {
 	struct lab *l = &self->l;
@@ -1273,7 +1289,7 @@ TEST_F(file, present)
 	EXPECT_TRUE(same_at(l, alias_at(l, 3), 3));
 }
 
-/* Where the file has a folio, with content or without, none is charged. */
+/* If the file has a folio, with content or without, none is charged. */
 TEST_F(file, looks_before_it_charges)
 {
 	struct lab *l = &self->l;
@@ -1312,7 +1328,7 @@ TEST_F(file, hole)
 	EXPECT_FAILED(-EINVAL, l->uffd, MOVE, page_at(l, 4), l->src, page);
 }
 
-/* What was there before goes with what a failed fill had made. */
+/* A failed fill frees its folio; an existing one stays. */
 TEST_F(file, bad_source)
 {
 	struct lab *l = &self->l;
@@ -1331,7 +1347,7 @@ TEST_F(file, bad_source)
 	}
 }
 
-/* A source that is not in memory: COPY drops its locks and comes again. */
+/* A source that is not in memory: COPY drops its locks and tries again. */
 TEST_F(file, source_not_in_memory)
 {
 	struct lab *l = &self->l;
@@ -1343,7 +1359,7 @@ TEST_F(file, source_not_in_memory)
 	EXPECT_FILE(l, 2);
 }
 
-/* Meanwhile the page came from elsewhere. */
+/* Meanwhile the page was filled by another call. */
 TEST_F(file, source_too_late)
 {
 	struct lab *l = &self->l;
@@ -1373,7 +1389,7 @@ TEST_F(file, source_and_remap)
 
 /* pwrite() */
 
-/* The content of page @i of the file, by way of the alias */
+/* The content of page @i of the file, through the alias */
 #define EXPECT_PAGE(l, i, n, rest) do {					\
 	EXPECT_EQ(0, memcmp(alias_at(l, i), src_at(l, i), n));		\
 	EXPECT_TRUE((size_t)(n) == (l)->m.page ||			\
@@ -1382,8 +1398,8 @@ TEST_F(file, source_and_remap)
 } while (0)
 
 /*
- * Part of a page of a hole: nothing of what the frame had before shows, and
- * the page is whole.
+ * Part of a page of a hole: former content of the frame does not show, and the
+ * page is complete.
  */
 TEST_F(file, pwrite_part)
 {
@@ -1418,7 +1434,7 @@ TEST_F(file, pwrite_over)
 	EXPECT_PAGE(l, 2, 0, 7);
 }
 
-/* The file has the size that it was made with. */
+/* The file has the size that it was created with. */
 TEST_F(file, pwrite_at_the_end)
 {
 	struct lab *l = &self->l;
@@ -1452,7 +1468,7 @@ TEST_F(file, pwrite_bad_source)
 	memcpy(p, src_at(l, 0), page);
 	EXPECT_EQ(-1, pwrite(l->m.fd, p + page, page, 0));
 	EXPECT_EQ(EFAULT, errno);
-	/* Nothing was made: it is a hole still. */
+	/* No page was added: it is still a hole. */
 	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
 	EXPECT_FAILED(-EFAULT, l->uffd, CONTINUE, page_at(l, 0), NULL, page);
 	n = pwrite(l->m.fd, p, 2 * page, 0);
@@ -1470,7 +1486,7 @@ TEST_F(file, pwrite_of_its_own_page)
 	ASSERT_EQ((ssize_t)l->m.page,
 		  pwrite(l->m.fd, alias_at(l, 0), l->m.page, 4 * l->m.page));
 	EXPECT_EQ(0, memcmp(alias_at(l, 4), src_at(l, 0), l->m.page));
-	/* A page into itself, and one that does not exist yet into a hole */
+	/* A page to itself, and an absent one to a hole */
 	ASSERT_EQ((ssize_t)l->m.page,
 		  pwrite(l->m.fd, alias_at(l, 1), l->m.page, l->m.page));
 	EXPECT_PAGE(l, 1, l->m.page, 0);
@@ -1486,18 +1502,18 @@ TEST_F(file, other_calls)
 			       { src_at(l, 3), l->m.page } };
 	char byte = 0;
 
-	/* write() has a position; writev() fills a run. */
+	/* write() uses the file position; writev() fills a run. */
 	ASSERT_EQ(l->m.page, write(l->m.fd, src_at(l, 0), l->m.page));
 	ASSERT_EQ(l->m.page, write(l->m.fd, src_at(l, 1), l->m.page));
 	ASSERT_EQ(2 * l->m.page, writev(l->m.fd, iov, 2));
 	EXPECT_EQ(0, memcmp(l->m.alias, l->src, 4 * l->m.page));
-	/* Still nothing to read, as in any guest_memfd */
+	/* Reading is still not supported, as for every guest_memfd. */
 	EXPECT_EQ(-1, pread(l->m.fd, &byte, 1, 0));
 	EXPECT_EQ(-1, ftruncate(l->m.fd, 0));
 	EXPECT_EQ(-1, ftruncate(l->m.fd, 2 * l->m.len));
 }
 
-/* Flags, mmap(), life */
+/* Flags, mmap(), lifetime */
 
 static int create(__u64 flags)
 {
@@ -1555,7 +1571,7 @@ static __u64 flags_of(int i)
 	       (i & 4 ? GUEST_MEMFD_FLAG_PWRITE : 0);
 }
 
-/* As in mainline, but for PWRITE */
+/* As in mainline, except for PWRITE */
 TEST(errnos)
 {
 	char *none = mmap(NULL, LAB_PAGE, PROT_NONE,
@@ -1579,7 +1595,10 @@ TEST(errnos)
 			EXPECT_EQ(1, write(fd, &byte, 1));
 			EXPECT_EQ(1, pwrite(fd, &byte, 1, 0));
 		} else {
-			/* No errno of the memory: they are not there. */
+			/*
+			 * These errnos must not be those of memory: there is
+			 * none yet.
+			 */
 			EXPECT_ERRNO(EINVAL, write(fd, &byte, 1));
 			EXPECT_ERRNO(EINVAL, write(fd, &byte, 0));
 			EXPECT_ERRNO(EINVAL, write(fd, none, 1));
@@ -1590,7 +1609,7 @@ TEST(errnos)
 	}
 }
 
-/* A mapping is data, whatever asks for it. */
+/* A mapping is never executable. */
 TEST(not_executable)
 {
 	const size_t len = 2 * LAB_PAGE;
@@ -1616,7 +1635,7 @@ TEST(not_executable)
 	EXPECT_EQ(0, mprotect(p, len, PROT_READ));
 	munmap(p, len);
 
-	/* READ_IMPLIES_EXEC does not ask for what cannot be had. */
+	/* READ_IMPLIES_EXEC does not request an impossible mapping. */
 	ASSERT_LE(0, personality(READ_IMPLIES_EXEC));
 	p = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
 	EXPECT_NE(MAP_FAILED, p);
@@ -1625,8 +1644,8 @@ TEST(not_executable)
 }
 
 /*
- * A slot that is bound to the file and has a mapping of it, in a VM that can have
- * private memory, whose files are not shared. The guest has its pages, and
+ * A slot that is bound to the file and has a mapping of it, in a VM that can
+ * have private memory, whose files are not shared. The guest has its pages, and
  * accesses through the mapping find none.
  */
 TEST(bound_and_mapped)
@@ -1664,7 +1683,10 @@ TEST(bound_and_mapped)
 	}
 	EXPECT_EQ(-1, pwrite(l.m.fd, "x", 1, 0));
 
-	/* A hole takes it from the guest; a private page made shared stays. */
+	/*
+	 * A punch removes a page from the guest; a private page that becomes
+	 * shared stays.
+	 */
 	by_guest = true;
 	ASSERT_EQ(0, make_hole(l.m.fd, 0, 1));
 	EXPECT_READS(&l, 0, 0);
@@ -1676,20 +1698,20 @@ TEST(bound_and_mapped)
 	vm_mem_set_private(vm, GMEM_GPA, 4 * l.m.page);
 	EXPECT_READS(&l, 1, 7);
 
-	/* Unbound and bound again, it has what it had. */
+	/* After binding it again, the guest has the same memory as before. */
 	ASSERT_EQ(0, guest_plug(l.m.area, 0, 0, -1));
 	ASSERT_EQ(0, guest_plug(l.m.area, l.m.len, KVM_MEM_GUEST_MEMFD,
 				l.m.fd));
 	EXPECT_READS(&l, 1, 7);
 	kvm_vm_free(vm);
-	/* The mapping keeps the file, which keeps what is left of the VM. */
+	/* The mapping holds the file, which holds the rest of the VM. */
 	EXPECT_EQ(SIGBUS, lab_access(page_at(&l, 1), false, &v, &code));
 	lab_teardown(&l);
 }
 
 /*
- * Memory policy, on a machine with two nodes: the file allocates as mbind() said
- * of the mapping, whatever the allocation is for and wherever the task runs.
+ * Memory policy, on a machine with two nodes: the file allocates as mbind() of
+ * the mapping requested, for every allocation and wherever the task runs.
  */
 
 FIXTURE(policy)
@@ -1738,14 +1760,14 @@ static int bind_to(const struct lab *l, unsigned int first, unsigned int nr,
 		       flags) ? -errno : 0;
 }
 
-/* The node of a page, by way of the mapping that no policy was set on */
+/* The node of a page, through the mapping without a policy */
 static int node_of(const struct lab *l, unsigned int i)
 {
 	void *page = alias_at(l, i);
 	int status = -EINVAL;
 
 	/* It must be mapped to be looked up; it is present. */
-	(void)*(volatile char *)page;
+	(void)READ_ONCE(*(char *)page);
 	if (syscall(__NR_move_pages, 0, 1UL, &page, NULL, &status, 0))
 		return -errno;
 	return status;
@@ -1779,7 +1801,9 @@ TEST_F(policy, all_ways_to_allocate)
 	}
 }
 
-/* Interleaving goes by the offset in the file, not by the order of the faults. */
+/*
+ * Interleaving depends on the offset in the file, not on the order of faults.
+ */
 TEST_F(policy, interleave)
 {
 	struct lab *l = &self->l;
@@ -1799,7 +1823,7 @@ TEST_F(policy, interleave)
 		EXPECT_EQ(first ^ (i & 1), node_of(l, i));
 }
 
-/* The policy is of a range of the file, and stays with it. */
+/* The policy applies to a range of the file, and stays there. */
 TEST_F(policy, of_the_file)
 {
 	struct lab *l = &self->l;
@@ -1817,7 +1841,7 @@ TEST_F(policy, of_the_file)
 			     8 * sizeof(nodes), alias_at(l, 4), MPOL_F_ADDR));
 	EXPECT_EQ(MPOL_BIND, mode);
 	EXPECT_EQ(2, nodes);
-	/* Pages that are there do not move, and cannot be made to. */
+	/* Present pages do not move, and cannot be forced to. */
 	ASSERT_EQ(0, remap(l, l->m.fd, 0));
 	by_guest = false;
 	for (int i = 0; i < PAGES; i++)
@@ -1832,7 +1856,7 @@ TEST_F(policy, of_the_file)
 	EXPECT_EQ(MPOL_DEFAULT, mode);
 }
 
-/* The mapping outlives the VM, its fd, and the last fd of the file. */
+/* The mapping outlives the VM, its descriptor, and the last one of the file. */
 TEST(mapping_outlives_vm)
 {
 	struct lab l;

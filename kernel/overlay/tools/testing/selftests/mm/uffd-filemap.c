@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory that is in the page cache and nowhere else, which the ready-made
- * handler of userfaultfd serves or its parts do: ramfs, secretmem, and the
- * device of samples/userfaultfd. What they share with other memory is in
- * uffd-types*.c; here is that fills are neither lost nor free, what each of the
- * three is careful about, and that a module stays as long as it is needed.
+ * Memory types whose memory is entirely in the page cache, and which use the
+ * ready-made handler of userfaultfd or parts of it: ramfs, secretmem, and the
+ * device of samples/userfaultfd. What they have in common with other types is
+ * tested in uffd-types*.c. Here: fills are kept and accounted, each of the
+ * three types keeps its own rules, and the module stays loaded while it is in
+ * use.
  */
 #include "../kselftest_harness.h"
 #include "uffd/owner.h"
@@ -20,7 +21,7 @@ static int drop_caches(void)
 	return lab_write("/proc/sys/vm", "drop_caches", "3");
 }
 
-/* A fill is not a copy of something that could be read again. */
+/* A fill cannot be read again from a backing store, so it must be kept. */
 TEST_F(filemap, fills_stay)
 {
 	struct lab *l = &self->l;
@@ -35,7 +36,7 @@ TEST_F(filemap, fills_stay)
 	for (i = 0; i < PAGES; i++) {
 		EXPECT_TRUE(same_at(l, alias_at(l, i), i));
 	}
-	/* Nor is what is written through a page that CONTINUE mapped. */
+	/* The same holds for a write to a page that CONTINUE mapped. */
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
 				  NULL));
 	ASSERT_EQ(0, lab_continue(l->uffd, l->m.area, l->m.len, 0, NULL));
@@ -47,7 +48,10 @@ TEST_F(filemap, fills_stay)
 	EXPECT_EQ(0x22, page_at(l, 2)[0]);
 }
 
-/* A hole that was read is a page of zeroes: it may go, and is a hole again. */
+/*
+ * A hole that was read is a clean page of zeroes: it may be reclaimed, and is
+ * then a hole again.
+ */
 TEST_F(filemap, holes_read)
 {
 	struct lab *l = &self->l;
@@ -63,7 +67,7 @@ TEST_F(filemap, holes_read)
 	EXPECT_NO_MSG(l);
 }
 
-/* Secret memory cannot be locked, as that would look at it. */
+/* mlock() of secret memory fails: it would have to read it. */
 LAB_FIXTURE(lockable);
 LAB_VARIANT(lockable, ramfs_shared);
 LAB_VARIANT(lockable, sample_shared);
@@ -87,11 +91,14 @@ TEST_F(lockable, mlock)
 	ASSERT_EQ(0, munlock(l->m.area, l->m.len));
 }
 
-/* Who maps the memory pays for it, not who fills it. */
+/*
+ * The fill is charged to the owner of the mapping, not to the process that
+ * fills.
+ */
 
 #define CHARGED	64	/* pages */
 
-/* Replaces the memory by more of it; returns content for all of that. */
+/* Replaces the memory by a larger area; returns content for all of it. */
 static char *more_memory(struct lab *l, const struct lab_type *type)
 {
 	char *src;
@@ -125,7 +132,9 @@ TEST_F(filemap, charged_to_the_owner)
 	ASSERT_EQ(0, lab_mem_make(&l->m, variant->type, PAGES));
 }
 
-/* Memory that the file has takes no page, not even for a moment. */
+/*
+ * A fill of memory that the file has allocates no page, not even temporarily.
+ */
 TEST_F(filemap, looks_before_it_charges)
 {
 	const size_t half = CHARGED / 2 * LAB_PAGE;
@@ -135,7 +144,9 @@ TEST_F(filemap, looks_before_it_charges)
 	long before;
 
 	ASSERT_NE(NULL, src);
-	/* The second half is in the file; the owner has mapped nothing. */
+	/*
+	 * The second half is present in the file; the owner has mapped nothing.
+	 */
 	memset(l->m.alias + half, 1, half);
 	ASSERT_EQ(0, owner_start(&o, l));
 	ASSERT_EQ(0, owner_limit(&o));
@@ -149,7 +160,10 @@ TEST_F(filemap, looks_before_it_charges)
 					NULL));
 	EXPECT_EQ(0, owner_limited(&o));
 	EXPECT_EQ(before, lab_cgroup_number(o.group, "memory.stat", "file "));
-	/* As much as the hole takes is enough for a range that begins in it. */
+	/*
+	 * A limit that the hole needs is enough for a range that begins in the
+	 * hole.
+	 */
 	ASSERT_EQ(0, lab_write(o.group, "memory.max", "max"));
 	EXPECT_EQ(-EAGAIN, lab_copy(o.uffd, l->m.area + half - 2 * LAB_PAGE,
 				    src, half, 0, NULL));
@@ -175,7 +189,9 @@ static __u64 mtime(int fd)
 				    st.st_mtim.tv_nsec;
 }
 
-/* The file still notices the first write to a page, however it was mapped. */
+/*
+ * The first write to a page calls page_mkwrite(), however the page was mapped.
+ */
 TEST_F(ramfs, first_write_counts)
 {
 	struct lab *l = &self->l;
@@ -189,7 +205,7 @@ TEST_F(ramfs, first_write_counts)
 			      NULL));
 	ASSERT_EQ(0, lab_continue(l->uffd, page_at(l, 1), l->m.page, 0, NULL));
 	ASSERT_EQ(0, lab_zeropage(l->uffd, page_at(l, 2), l->m.page, 0, NULL));
-	/* Protected and lifted again, that makes it no more writable. */
+	/* Protecting and unprotecting it does not make it writable. */
 	ASSERT_EQ(0, lab_copy(l->uffd, page_at(l, 3), l->src, l->m.page,
 			      UFFDIO_COPY_MODE_WP, NULL));
 	ASSERT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 3), l->m.page, 0));
@@ -204,7 +220,7 @@ TEST_F(ramfs, first_write_counts)
 	EXPECT_NO_MSG(l);
 }
 
-/* read(2) and write(2) of what fills made, and the other way round */
+/* read(2) and write(2) of filled pages, and fills of written pages */
 TEST_F(ramfs, file_and_memory)
 {
 	struct lab *l = &self->l;
@@ -217,7 +233,7 @@ TEST_F(ramfs, file_and_memory)
 	EXPECT_EQ((ssize_t)l->m.page, pread(l->m.fd, buf, l->m.page,
 					    l->m.page));
 	EXPECT_TRUE(same_at(l, buf, 1));
-	/* A part of a page that was a hole */
+	/* Part of a page that was a hole */
 	EXPECT_EQ(10, pwrite(l->m.fd, src_at(l, 2), 10, 2 * l->m.page));
 	EXPECT_EQ(-EEXIST, lab_copy(l->uffd, page_at(l, 2), src_at(l, 2),
 				    l->m.page, 0, NULL));
@@ -231,7 +247,7 @@ TEST_F(ramfs, file_and_memory)
 
 /*
  * Ways to read a file without its mapping. Each reads @len bytes from the
- * beginning, and returns how many it got, or -errno.
+ * beginning, and returns the number of bytes read, or -errno.
  */
 
 static ssize_t by_pread(int fd, char *buf, size_t len)
@@ -241,7 +257,7 @@ static ssize_t by_pread(int fd, char *buf, size_t len)
 	return n < 0 ? -errno : n;
 }
 
-/* In parts that begin and end anywhere */
+/* In parts that begin and end at odd offsets */
 static ssize_t by_parts(int fd, char *buf, size_t len)
 {
 	size_t done = 0;
@@ -325,7 +341,7 @@ static const struct {
 	}								\
 } while (0)
 
-/* A hole is one after it was read, and a missing fault. */
+/* A read leaves the hole: the next access is a missing fault. */
 TEST_F(ramfs, reading_leaves_holes)
 {
 	struct lab *l = &self->l;
@@ -368,7 +384,7 @@ TEST_F(ramfs, reading_leaves_holes)
 	free(buf);
 }
 
-/* Where the file ends, and where the buffer does. */
+/* Reads stop at the end of the file and at the end of the buffer. */
 TEST_F(ramfs, reading_holes_at_the_end)
 {
 	struct lab *l = &self->l;
@@ -392,7 +408,7 @@ TEST_F(ramfs, reading_holes_at_the_end)
 	EXPECT_EQ(0, pread(l->m.fd, buf, LAB_PAGE, 1L << 40));
 	EXPECT_EQ(0, pread(l->m.fd, buf, 0, 0));
 	EXPECT_EQ(1, pread(l->m.fd, buf, LAB_PAGE, size - 1));
-	/* Of a buffer that ends before, what there is of it */
+	/* If the buffer ends earlier, the read returns what fits. */
 	ASSERT_EQ(0, ftruncate(l->m.fd, l->m.len));
 	ASSERT_EQ(0, munmap(buf + 4 * LAB_PAGE, LAB_PAGE));
 	EXPECT_EQ((ssize_t)(LAB_PAGE + 10),
@@ -403,7 +419,7 @@ TEST_F(ramfs, reading_holes_at_the_end)
 	munmap(buf, 4 * LAB_PAGE);
 }
 
-/* A page that readahead marked is not a hole. */
+/* A page with the readahead mark is not a hole. */
 TEST_F(ramfs, reading_after_readahead)
 {
 	const size_t len = 3 * LAB_HUGE;
@@ -417,7 +433,7 @@ TEST_F(ramfs, reading_after_readahead)
 		   MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, p);
 	ASSERT_NE(MAP_FAILED, buf);
-	/* A fault makes pages around it, and marks one. */
+	/* A fault makes pages around it, and marks one of them. */
 	ASSERT_EQ(0, madvise(p, len, MADV_HUGEPAGE));
 	EXPECT_EQ(0, p[0]);
 	ASSERT_EQ(0, fstat(fd, &st));
@@ -440,7 +456,7 @@ out:
 LAB_FIXTURE(secret);
 LAB_VARIANT(secret, secretmem);
 
-/* What userfaultfd put there is as secret as what the owner wrote. */
+/* Filled content is as secret as content that the owner wrote. */
 TEST_F(secret, stays_secret)
 {
 	struct lab *l = &self->l;
@@ -470,12 +486,15 @@ TEST_F(secret, stays_secret)
 		EXPECT_EQ(-1, vmsplice(fd[1], &from, 1, 0));
 		EXPECT_EQ(EFAULT, errno);
 	}
-	/* Its owner may, through the page table. */
+	/* The owner can read it, through the page table. */
 	EXPECT_EQ(1, write(fd[1], page_at(l, 0), 1));
 	close(mem);
 }
 
-/* Fills count against the limit of locked memory, as faults do. */
+/*
+ * Fills count against the limit of locked memory (RLIMIT_MEMLOCK), as faults
+ * do.
+ */
 TEST_F(secret, limit)
 {
 	struct lab *l = &self->l;
@@ -492,7 +511,7 @@ TEST_F(secret, limit)
 	EXPECT_TRUE(same_at(l, page_at(l, 3), 3));
 	EXPECT_EQ(-ENOSPC, lab_copy(l->uffd, page_at(l, 4), l->src, l->m.page,
 				    0, NULL));
-	/* The limit does not matter where the file has memory already. */
+	/* The limit does not matter if the file has the memory already. */
 	EXPECT_EQ(-EEXIST, lab_zeropage(l->uffd, page_at(l, 0), l->m.page, 0,
 					NULL));
 	EXPECT_EQ(-EEXIST, lab_copy(l->uffd, page_at(l, 0), l->src, l->m.len, 0,
@@ -500,13 +519,15 @@ TEST_F(secret, limit)
 	ASSERT_EQ(0, madvise(l->m.area, l->m.len, MADV_DONTNEED));
 	EXPECT_EQ(-EEXIST, lab_copy(l->uffd, page_at(l, 3), l->src, l->m.page,
 				    0, NULL));
-	/* Nor is it out of memory what a fault runs into, armed or not. */
+	/*
+	 * A fault over the limit does not report out of memory, armed or not.
+	 */
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
 				  NULL));
 	EXPECT_EQ(SIGBUS, lab_access(page_at(l, 4), false, &v, NULL));
 	EXPECT_EQ(SIGBUS, lab_access(alias_at(l, 4), false, &v, NULL));
 
-	/* One page more, and not a page more than that. */
+	/* One more page is possible, and not two. */
 	four.rlim_cur += LAB_PAGE;
 	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &four));
 	EXPECT_EQ(-EEXIST, lab_zeropage(l->uffd, page_at(l, 0), l->m.page, 0,
@@ -555,7 +576,7 @@ static struct asked asked(void)
 	(a_) = __now;							\
 } while (0)
 
-/* Which question comes with which event */
+/* The requests that each event makes */
 TEST_F(sample, what_it_is_asked)
 {
 	struct lab *l = &self->l;
@@ -566,27 +587,27 @@ TEST_F(sample, what_it_is_asked)
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
 				  LAB_MISSING | LAB_MINOR, NULL));
 	EXPECT_ASKED(a, 1, 0, 0);
-	/* To know which fault it is, it is enough to look. */
+	/* Looking is enough to identify the type of the fault. */
 	EXPECT_FAULT(l, &t, page_at(l, 0), false, 0, 0);
 	EXPECT_ASKED(a, 0, 1, 0);
 	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 0), l->src, l->m.page, 0,
 			      NULL));
 	EXPECT_TOUCHED(&t, l->src[0]);
 	EXPECT_ASKED(a, 0, 0, 1);
-	/* A range is asked for as such. */
+	/* A range is one request. */
 	EXPECT_EQ(0, lab_zeropage(l->uffd, page_at(l, 1), 7 * l->m.page, 0,
 				  NULL));
 	EXPECT_ASKED(a, 0, 0, 1);
 	EXPECT_EQ(0, madvise(l->m.area, l->m.len, MADV_DONTNEED));
 	EXPECT_EQ(0, lab_continue(l->uffd, l->m.area, l->m.len, 0, NULL));
 	EXPECT_ASKED(a, 0, 0, 1);
-	/* Poison and write protection are in the page table alone. */
+	/* Poison and write protection only concern the page table. */
 	EXPECT_EQ(0, madvise(l->m.area, l->m.len, MADV_DONTNEED));
 	EXPECT_EQ(0, lab_poison(l->uffd, l->m.area, l->m.len, 0, NULL));
 	EXPECT_ASKED(a, 0, 0, 0);
 }
 
-/* Memory without userfaultfd does not ask for anything. */
+/* Memory without userfaultfd makes no requests. */
 TEST_F(sample, not_armed)
 {
 	struct lab *l = &self->l;
@@ -624,7 +645,7 @@ static int unload(void)
 	       -errno : 0;
 }
 
-/* Neither an open nor a mapping lets the module go, armed or not. */
+/* An open file and a mapping keep the module loaded, armed or not. */
 TEST_F(sample, unload)
 {
 	struct lab *l = &self->l;
@@ -638,7 +659,7 @@ TEST_F(sample, unload)
 	EXPECT_EQ(-EAGAIN, unload());
 	EXPECT_EQ(0, lab_copy(l->uffd, area, l->src, l->m.page, 0, NULL));
 	EXPECT_TRUE(same_at(l, area, 0));
-	/* The userfaultfd stays open: it has nothing to do with the module. */
+	/* The userfaultfd stays open: it does not hold the module. */
 	ASSERT_EQ(0, munmap(area, l->m.len));
 	l->m.alias = NULL;
 	l->m.fd = -1;

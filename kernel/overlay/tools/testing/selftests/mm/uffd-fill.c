@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * UFFDIO_FILL, many ranges in one call, on every kind of memory: each range has
- * its own result, what is there is passed over if that is asked for, and the rest
- * of the interface is what it says. And ZEROPAGE that write-protects.
+ * UFFDIO_FILL, many ranges in one call, on every memory type: each range has
+ * its own result, present pages are skipped on request, and invalid calls are
+ * rejected. Also ZEROPAGE with write protection.
  */
 #include "../kselftest_harness.h"
 #include "uffd/fill.h"
@@ -67,7 +67,7 @@ TEST_F(fill, every_operation)
 			EXPECT_EQ(BUS_MCEERR_AR, code);
 		}
 		ASSERT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
-		/* As new */
+		/* Start over with new memory. */
 		lab_mem_drop(&l->m);
 		ASSERT_EQ(0, lab_mem_make(&l->m, variant->type, PAGES));
 		byte = page_at(l, 4);
@@ -75,7 +75,7 @@ TEST_F(fill, every_operation)
 	EXPECT_NO_MSG(l);
 }
 
-/* A range that fails does not keep others from being filled. */
+/* A range that fails does not keep the others from being filled. */
 TEST_F(fill, own_results)
 {
 	struct lab *l = &self->l;
@@ -112,7 +112,7 @@ TEST_F(fill, own_results)
 	EXPECT_FALSE(lab_pm(page_at(l, 5), LAB_PM_PRESENT));
 }
 
-/* What is there stays as it is, and who waits for it is woken. */
+/* Present pages are not changed, and their waiters are woken. */
 TEST_F(fill, skips)
 {
 	struct lab *l = &self->l;
@@ -142,7 +142,7 @@ TEST_F(fill, skips)
 	EXPECT_NO_MSG(l);
 }
 
-/* Poison is there, too; a page that COPY makes takes its place, as ever. */
+/* Poison counts as present. COPY without SKIP_PRESENT replaces it. */
 TEST_F(fill, skips_poison)
 {
 	struct lab *l = &self->l;
@@ -157,7 +157,7 @@ TEST_F(fill, skips_poison)
 	EXPECT_TRUE(same_at(l, page_at(l, 2), 2));
 }
 
-/* Between what is there, sources that have to be fetched: page after page */
+/* Sources that must be faulted in, between present pages: page by page */
 TEST_F(fill, skips_while_fetching)
 {
 	struct lab *l = &self->l;
@@ -186,7 +186,7 @@ TEST_F(fill, skips_while_fetching)
 	ASSERT_EQ(0, munmap(from, l->m.len));
 }
 
-/* A source that is not there ends its range, and says where. */
+/* An inaccessible source ends its range, and the result has the offset. */
 TEST_F(fill, unreadable_source)
 {
 	struct lab *l = &self->l;
@@ -224,7 +224,7 @@ TEST_F(fill, does_not_wake)
 	EXPECT_TOUCHED(&t, src_at(l, 1)[0]);
 }
 
-/* Only what is filled gets protected. */
+/* Only filled pages are protected. */
 TEST_F(fill, protects)
 {
 	struct lab *l = &self->l;
@@ -248,7 +248,7 @@ TEST_F(fill, protects)
 	EXPECT_NO_MSG(l);
 }
 
-/* Memory that has a zero page, or makes pages of zeroes */
+/* Types that map the zero page or allocate zero-filled pages */
 LAB_FIXTURE(zeroes);
 LAB_VARIANT(zeroes, anon);
 LAB_SHMEM_VARIANTS(zeroes);
@@ -288,7 +288,7 @@ TEST_F(zeroes, protected)
 	EXPECT_NO_MSG(l);
 }
 
-/* Shared files: what is there need not be mapped. */
+/* Shared files: a present page need not be mapped. */
 LAB_FIXTURE(file);
 LAB_SHMEM_SHARED_VARIANTS(file);
 LAB_HUGETLB_SHARED_VARIANTS(file);
@@ -313,7 +313,7 @@ TEST_F(file, skips_what_is_not_mapped)
 	EXPECT_NO_MSG(l);
 }
 
-/* CONTINUE passes over what is mapped; a hole is nothing to pass over. */
+/* CONTINUE skips mapped pages; a hole is an error. */
 TEST_F(file, skips_up_to_a_hole)
 {
 	struct lab *l = &self->l;
@@ -327,7 +327,9 @@ TEST_F(file, skips_up_to_a_hole)
 	EXPECT_FILL(l, _UFFDIO_CONTINUE, 0, PAGES, SKIP_PRESENT, 0, 6, EFAULT);
 }
 
-/* Huge pages of files: where minor faults are watched for, on request only */
+/*
+ * Huge pages of files: mapped whole where MINOR is registered, only on request
+ */
 
 FIXTURE(huge) {
 	struct lab l;
@@ -386,7 +388,7 @@ TEST_F(huge, on_request)
 			EXPECT_EQ(0, memcmp(l->m.area, l->src, l->m.len));
 		}
 		EXPECT_NO_MSG(l);
-		/* As new */
+		/* Start over with new memory. */
 		ASSERT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
 		lab_mem_drop(&l->m);
 		ASSERT_EQ(0, lab_mem_make(&l->m, &lab_huge_shared, 512));
@@ -428,7 +430,7 @@ TEST_F(call, refused)
 	EXPECT_EQ(-EFAULT, lab_ioctl(l->uffd, UFFDIO_FILL, NULL));
 }
 
-/* A source for what has none */
+/* A source for an operation without one */
 TEST_F(call, no_source)
 {
 	struct lab *l = &self->l;
@@ -441,7 +443,7 @@ TEST_F(call, no_source)
 	EXPECT_RESULT(l, r, 0, 0, EINVAL);
 }
 
-/* The array ends in the middle, or cannot take an answer. */
+/* The array ends early, or the kernel cannot write the results. */
 TEST_F(call, bad_array)
 {
 	struct lab *l = &self->l;
@@ -469,7 +471,7 @@ TEST_F(call, bad_array)
 	ASSERT_EQ(0, munmap(at, LAB_PAGE));
 }
 
-/* While the monitor has not heard of a change: stop, and say where. */
+/* A pending event stops the call, and the result has the position. */
 static void *remove_fn(void *area)
 {
 	return madvise(area, LAB_PAGE, MADV_DONTNEED) ? area : NULL;
@@ -503,8 +505,8 @@ TEST_F(call, changing)
 }
 
 /*
- * Signals: zeroes of anonymous memory need page tables only, so that a range can
- * be long enough to be interrupted.
+ * Signals: filling anonymous memory with zeroes needs page tables only, so a
+ * range can be long enough to be interrupted.
  */
 #define LONG_GIB	(sizeof(long) == 8 ? 32UL : 1UL)
 
@@ -523,7 +525,7 @@ struct totals {
 	unsigned long interrupted;	/* calls */
 };
 
-/* Fills, and goes on where a signal ended the call; 0 or -errno */
+/* Fills, and continues after each signal; 0 or -errno */
 static int fill_on(int uffd, __u32 what, struct uffdio_fill_range *r,
 		   unsigned int count, __u64 mode, struct totals *t)
 {
@@ -545,7 +547,7 @@ static int fill_on(int uffd, __u32 what, struct uffdio_fill_range *r,
 		part = r->filled + r->skipped;
 		if (r->error != EINTR || part >= r->len)
 			return -EPROTO;
-		/* Without progress a caller might never get done. */
+		/* Without progress a caller might never finish. */
 		if (!f.done && !part)
 			return -ETIME;
 		count -= f.done;
@@ -563,7 +565,7 @@ static void nothing(int sig)
 	(void)sig;
 }
 
-/* Whatever SA_RESTART says, the call is not restarted. */
+/* The call is not restarted, even with SA_RESTART. */
 static int handle(int sig)
 {
 	struct sigaction sa = { .sa_handler = nothing, .sa_flags = SA_RESTART };
@@ -571,7 +573,7 @@ static int handle(int sig)
 	return sigaction(sig, &sa, NULL);
 }
 
-/* A profiler's timer: ranges end early, and the rest is filled in the end. */
+/* A profiling timer: ranges end early, and the rest is filled in the end. */
 TEST_F(call, timer)
 {
 	const struct itimerval every = { { 0, 1000 }, { 0, 1000 } };
@@ -605,7 +607,7 @@ TEST_F(call, timer)
 	ASSERT_EQ(0, munmap(p, len));
 }
 
-/* Signals that come faster than a range takes, some of which fail */
+/* Signals that arrive faster than a range takes; some calls make no progress */
 struct storm {
 	pthread_t target;
 	int stop;
@@ -649,7 +651,9 @@ TEST_F(call, storm)
 	EXPECT_EQ(0, fill_on(l->uffd, _UFFDIO_COPY, r, STORM_RANGES, 0, &t));
 	EXPECT_EQ(len / 4 * 3, t.filled);
 	EXPECT_EQ(STORM_RANGES / 4ULL, t.failed);
-	/* On a busy machine no signal may have come by now: EEXIST is progress. */
+	/*
+	 * On a busy machine no signal may have arrived yet: EEXIST is progress.
+	 */
 	while (!t.interrupted && lab_now_ms() < end) {
 		ASSERT_EQ(0, fill_on(l->uffd, _UFFDIO_COPY, r, STORM_RANGES, 0,
 				     &t));
@@ -672,7 +676,7 @@ TEST_F(call, storm)
 	ASSERT_EQ(0, munmap(from, len));
 }
 
-/* A signal that is blocked is not pending. */
+/* A blocked signal is not pending. */
 TEST_F(call, blocked_signal)
 {
 	struct lab *l = &self->l;
@@ -693,7 +697,7 @@ TEST_F(call, blocked_signal)
 	EXPECT_RESULT(l, r[1], 1, 0, 0);
 }
 
-/* A process that fills one long range, and the process that interferes */
+/* A process that fills one long range, and the process that disturbs it */
 FIXTURE(process) {
 	struct long_fill {
 		struct uffdio_fill_range r;
@@ -718,7 +722,7 @@ static void fill_long(struct long_fill *f, size_t len, const char *dir)
 	int uffd = lab_uffd_open(BASE_FEATURES);
 	char *p = map_long(len);
 
-	/* To enter a control group takes long. */
+	/* Joining a control group takes long. */
 	if (dir[0] && lab_write(dir, "cgroup.procs", "0"))
 		_exit(3);
 	if (!p || uffd < 0 || lab_register(uffd, p, len, LAB_MISSING, NULL))
@@ -864,7 +868,7 @@ TEST_F(process, in_a_range)
 
 	ASSERT_EQ(0, wait_until_filling(f, self->pid, self->len));
 	ASSERT_EQ(0, variant->pause(self->pid, self->dir));
-	/* It has written its result, also if it was killed. */
+	/* It wrote its result, even if it was killed. */
 	EXPECT_EQ(EINTR, (int)f->r.error);
 	EXPECT_EQ(0ULL, f->f.done);
 	EXPECT_LT(0ULL, f->r.filled);
@@ -895,9 +899,9 @@ static struct uffdio_api api_of(__u64 features)
 }
 
 /*
- * Features that need what an architecture or a configuration may not have are
- * reported where they are of use, and cannot be asked for elsewhere; nor can
- * what they stand for.
+ * Features that depend on the architecture or the configuration are reported if
+ * they work, and cannot be requested otherwise. The same applies to what they
+ * enable.
  */
 TEST_F(call, features_have_what_they_need)
 {
@@ -930,11 +934,11 @@ TEST_F(call, features_have_what_they_need)
 	EXPECT_REFUSED(-EINVAL, l->uffd, ZEROPAGE, l->m.area, NULL, l->m.page,
 		       UFFDIO_ZEROPAGE_MODE_WP);
 	EXPECT_EQ(-EINVAL, fill_ranges(l->uffd, _UFFDIO_ZEROPAGE, &r, 1,
-				UFFDIO_FILL_MODE_WP, &done));
+				       UFFDIO_FILL_MODE_WP, &done));
 	EXPECT_EQ((__u64)LAB_UNTOUCHED, done);
 }
 
-/* Unless it is requested, it is a bit like any other that is not known. */
+/* Without the feature, it is rejected like any unknown bit. */
 TEST_F(call, map_huge_is_requested)
 {
 	struct lab *l = &self->l;
@@ -955,10 +959,13 @@ TEST_F(call, map_huge_is_requested)
 	EXPECT_EQ(0, fill_ranges(l->uffd, _UFFDIO_COPY, &r, 1, MAP_HUGE, &done));
 	EXPECT_RESULT(l, r, 1, 0, 0);
 	EXPECT_EQ(-EINVAL, fill_ranges(l->uffd, _UFFDIO_POISON, &r, 1, MAP_HUGE, &done));
-	/* Known, but anonymous memory has nothing to continue. */
+	/*
+	 * With the feature it is known, but anonymous memory does not support
+	 * CONTINUE.
+	 */
 	EXPECT_OP(-EINVAL, -EINVAL, l->uffd, CONTINUE, page_at(l, 1), NULL,
 		  l->m.page, UFFDIO_CONTINUE_MODE_MAP_HUGE);
-	/* And no other ioctl knows it. */
+	/* Other ioctls do not accept it. */
 	EXPECT_REFUSED(-EINVAL, l->uffd, COPY, page_at(l, 1), l->src, l->m.page,
 		       MAP_HUGE);
 	EXPECT_REFUSED(-EINVAL, l->uffd, ZEROPAGE, page_at(l, 1), NULL,
@@ -967,7 +974,7 @@ TEST_F(call, map_huge_is_requested)
 		       l->m.page, MAP_HUGE);
 }
 
-/* Who does not ask for it does not see it. */
+/* Without the feature, the ioctl is not reported. */
 TEST_F(call, features)
 {
 	EXPECT_EQ(UFFD_API_IOCTLS, api_of(0).ioctls);
@@ -978,7 +985,7 @@ TEST_F(call, features)
 		  api_of(UFFD_FEATURE_FILL | UFFD_FEATURE_QUERY).ioctls);
 }
 
-/* The process that is filled has ended. */
+/* The process whose memory is filled has ended. */
 TEST_F(call, ended)
 {
 	struct lab *l = &self->l;

@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Faults that userfaultfd once had, each with its neighbours: what must have
- * changed, and beside it what must have stayed as it was.
+ * Regression tests of userfaultfd, each with the behavior that must not change.
  *
  *   droppable_*	memory that the kernel may drop cannot be registered
  *   owner_*		only the userfaultfd that armed a mapping disarms it
- *   change_*		fills go on after an mremap() or a brk() that failed
+ *   change_*		fills work after an mremap() or a brk() that failed
  *   modes_*		registering again leaves exactly the requested modes
  *   unregister_*	UNREGISTER leaves neither a waiting thread nor a protected
  *			entry behind
  *   in_call_*		a fault inside a system call sleeps, signals or not
- *   removal_*		a removal that fails is not announced
+ *   removal_*		a removal that fails causes no event
  *   move_*		MOVE leaves its destination unprotected, and waits for
- *			a huge page that is migrated
- *   truncated*		the pool of huge pages is as it was after truncation met
- *			faults and fills
+ *			a huge page that is being migrated
+ *   truncated*		the pool of huge pages is consistent after truncation
+ *			raced with faults and fills
  *   mremap_of_a_part.*	reservations of huge pages move with their part
  */
 #define _GNU_SOURCE
@@ -34,7 +33,7 @@
 #endif
 
 #define PAGES		4
-#define TOUCH_MS	5000	/* an access that nobody delays takes less */
+#define TOUCH_MS	5000	/* longer than an access without a fault */
 #define WP_ON		UFFDIO_WRITEPROTECT_MODE_WP
 #define IOCTL_WP	_BITULL(_UFFDIO_WRITEPROTECT)
 
@@ -74,7 +73,7 @@ static bool entry_wp(const void *addr)
 	return lab_pagemap(addr) & LAB_PM_UFFD_WP;
 }
 
-/* What an access ended with: 0 it was made, 1 it was reported in @msg */
+/* The result of an access: 0 it succeeded, 1 it was reported in @msg */
 static int touch_or_msg(int uffd, struct lab_touch *t, struct uffd_msg *msg)
 {
 	__u64 end = lab_now_ms() + TOUCH_MS;
@@ -98,7 +97,7 @@ static void *anon_pages(size_t pages, int flags)
 		    MAP_ANONYMOUS | flags, -1, 0);
 }
 
-/* MAP_DROPPABLE: the mapping is tested, not the modes */
+/* MAP_DROPPABLE: registration checks the mapping, not only the modes */
 
 FIXTURE(droppable)
 {
@@ -173,7 +172,7 @@ TEST_F(droppable, unregister_refused)
 	EXPECT_EQ(0, lab_unregister(self->uffd, self->area, LAB_PAGE));
 }
 
-/* Nothing makes armed memory droppable, nor arms what is droppable. */
+/* Armed memory never becomes droppable, and droppable memory is never armed. */
 TEST_F(droppable, replaces_armed_memory)
 {
 	void *p;
@@ -185,7 +184,7 @@ TEST_F(droppable, replaces_armed_memory)
 	ASSERT_EQ(self->area + LAB_PAGE, p);
 	EXPECT_EQ(LAB_WP, armed_modes(self->area));
 	EXPECT_EQ(0, armed_modes(self->area + LAB_PAGE));
-	/* a mapping that grows next to it does not swallow it either */
+	/* A mapping that grows next to it is not merged with it. */
 	EXPECT_EQ(-EINVAL, lab_register(self->uffd, self->area, 2 * LAB_PAGE,
 					LAB_WP, NULL));
 	EXPECT_EQ(0, armed_modes(self->area + LAB_PAGE));
@@ -205,8 +204,8 @@ TEST_F(droppable, other_memory_accepted)
 }
 
 /*
- * Memory that userfaultfd cannot fill, here of a block device: WP alone, and only
- * if WP_ASYNC
+ * Memory that userfaultfd cannot fill, here of a block device: WP alone, and
+ * only with WP_ASYNC
  */
 TEST_F(droppable, unserved_memory_as_before)
 {
@@ -226,7 +225,7 @@ TEST_F(droppable, unserved_memory_as_before)
 	close(fd);
 }
 
-/* The kinds of memory that the other faults are tried on */
+/* The memory types with which the other faults are tested */
 
 FIXTURE(memory)
 {
@@ -289,7 +288,7 @@ FIXTURE_SETUP(memory)
 
 FIXTURE_TEARDOWN(memory)
 {
-	/* whoever still waits for a fault goes on now */
+	/* Wakes threads that still wait for a fault. */
 	close(self->uffd);
 	close(self->other);
 	if (self->src)
@@ -317,7 +316,7 @@ TEST_F(memory, owner_alone_unregisters)
 	EXPECT_EQ(LAB_MISSING | LAB_WP, armed_modes(m->area + m->page));
 	EXPECT_TRUE(entry_wp(m->area));
 
-	/* its handler still hears of the faults */
+	/* Its handler still receives the faults. */
 	ASSERT_EQ(0, lab_touch_start(&touch, m->area + m->page, false, 0));
 	EXPECT_EQ(1, touch_or_msg(self->uffd, &touch, &msg));
 	EXPECT_EQ(0, lab_copy(self->uffd, m->area + m->page,
@@ -329,7 +328,7 @@ TEST_F(memory, owner_alone_unregisters)
 	EXPECT_FALSE(entry_wp(m->area));
 }
 
-/* One foreign mapping in the range, and nothing at all is changed. */
+/* With one foreign mapping in the range, nothing changes. */
 TEST_F(memory, owner_refusal_changes_nothing)
 {
 	struct lab_mem *m = &self->m;
@@ -347,7 +346,7 @@ TEST_F(memory, owner_refusal_changes_nothing)
 	EXPECT_EQ(LAB_WP, armed_modes(m->area));
 	EXPECT_EQ(LAB_MISSING, armed_modes(m->area + 2 * m->page));
 
-	/* REGISTER always refused, and with its own errno */
+	/* REGISTER always rejected it, with its own errno. */
 	EXPECT_EQ(-EBUSY, lab_register(self->uffd, m->area, m->len,
 				       LAB_WP, NULL));
 }
@@ -365,7 +364,7 @@ TEST_F(memory, owner_unregisters_what_is_not_armed)
 	EXPECT_EQ(0, armed_modes(m->area + m->page));
 	EXPECT_EQ(0, lab_unregister(self->uffd, m->area, m->len));
 
-	/* and then it is free for the other */
+	/* After that the other can register it. */
 	EXPECT_EQ(0, lab_register(self->other, m->area, m->len,
 				  LAB_MISSING, NULL));
 	EXPECT_EQ(0, lab_unregister(self->other, m->area, m->len));
@@ -388,7 +387,7 @@ TEST_F(memory, modes_drop_wp)
 			      0, NULL));
 	ASSERT_EQ(0, lab_writeprotect(self->uffd, m->area, m->len, WP_ON));
 	ASSERT_TRUE(entry_wp(m->area));
-	/* where there is swap, an entry of it carries the protection too */
+	/* Protection is also in swap entries, if there is swap. */
 	if (!lab_is_hugetlb(m))
 		madvise(m->area + 2 * m->page, m->page, MADV_PAGEOUT);
 
@@ -406,7 +405,7 @@ TEST_F(memory, modes_drop_wp)
 	EXPECT_EQ('x', m->area[0]);
 	EXPECT_EQ(self->src[2 * m->page + 1], m->area[2 * m->page + 1]);
 
-	/* MISSING was asked for again, and works */
+	/* MISSING was requested again, and works. */
 	ASSERT_EQ(0, lab_touch_start(&touch, hole, true, 'y'));
 	ASSERT_EQ(1, touch_or_msg(self->uffd, &touch, &msg));
 	EXPECT_EQ(UFFD_PAGEFAULT_FLAG_WRITE, msg.arg.pagefault.flags);
@@ -414,7 +413,7 @@ TEST_F(memory, modes_drop_wp)
 	EXPECT_EQ(0, lab_touch_wait(&touch, LAB_DEADLINE_MS));
 }
 
-/* The protection ends where the range does. */
+/* Only the range is unprotected. */
 TEST_F(memory, modes_drop_wp_of_a_part)
 {
 	struct lab_mem *m = &self->m;
@@ -447,7 +446,7 @@ TEST_F(memory, modes_drop_wp_of_a_part)
 	EXPECT_EQ(0, lab_writeprotect(self->uffd, m->area, m->page, 0));
 	EXPECT_EQ(0, lab_touch_wait(&touch, LAB_DEADLINE_MS));
 
-	/* the mappings become one again, and part by part disarmed */
+	/* The mappings are merged again, then unregistered part by part. */
 	EXPECT_EQ(0, lab_register(self->uffd, m->area, m->len,
 				  LAB_MISSING, NULL));
 	for (i = 0; i < PAGES; i++) {
@@ -456,7 +455,7 @@ TEST_F(memory, modes_drop_wp_of_a_part)
 	}
 }
 
-/* A page that nobody protected since must not come back protected. */
+/* A page must not become protected again unless it was protected since. */
 TEST_F(memory, modes_wp_gone_and_back)
 {
 	struct lab_mem *m = &self->m;
@@ -477,7 +476,7 @@ TEST_F(memory, modes_wp_gone_and_back)
 	EXPECT_EQ(0, touch_or_msg(self->uffd, &touch, &msg));
 }
 
-/* Who waits for what is no longer asked for must not wait for ever. */
+/* A waiter for a mode that is no longer registered must not wait forever. */
 TEST_F(memory, modes_drop_wp_wakes)
 {
 	struct lab_mem *m = &self->m;
@@ -532,7 +531,7 @@ TEST_F(memory, modes_drop_minor)
 	ASSERT_EQ(1, touch_or_msg(self->uffd, &touch, &msg));
 	EXPECT_EQ(UFFD_PAGEFAULT_FLAG_MINOR, msg.arg.pagefault.flags);
 
-	/* the one that waits goes on, and others do not begin to */
+	/* The waiter continues, and later accesses do not wait. */
 	ASSERT_EQ(0, lab_register(self->uffd, m->area, m->len,
 				  LAB_MISSING, NULL));
 	EXPECT_EQ(LAB_MISSING, armed_modes(m->area));
@@ -542,7 +541,7 @@ TEST_F(memory, modes_drop_minor)
 	EXPECT_EQ(0, touch_or_msg(self->uffd, &touch, &msg));
 }
 
-/* Asking for the same, or for more, takes nothing away. */
+/* Registering the same modes, or more, removes nothing. */
 TEST_F(memory, modes_same_or_more)
 {
 	struct lab_mem *m = &self->m;
@@ -559,7 +558,7 @@ TEST_F(memory, modes_same_or_more)
 	EXPECT_TRUE(entry_wp(m->area));
 }
 
-/* UNREGISTER: whoever waits goes on, for whatever it waits */
+/* UNREGISTER wakes all waiters, for every kind of fault. */
 
 /* A fault with the flags @fault waits at the first page, until UNREGISTER. */
 static void unregister_wakes(struct __test_metadata *_metadata, int uffd,
@@ -616,7 +615,7 @@ TEST_F(memory, unregister_wakes_wp)
 	EXPECT_FALSE(entry_wp(m->area));
 }
 
-/* Outside of the range nobody is woken. */
+/* Waiters outside of the range are not woken. */
 TEST_F(memory, unregister_wakes_the_range)
 {
 	struct lab_mem *m = &self->m;
@@ -640,22 +639,22 @@ TEST_F(memory, unregister_wakes_the_range)
 }
 
 /*
- * Races with UNREGISTER, round after round: a thread does @act while it runs.
- * The area is armed with WP and has entries, for then the faulty kernel walks
- * them while faults and fills still pass: the longer, the more do.
+ * Races with UNREGISTER, in rounds: a thread calls @act while it runs. The area
+ * is armed with WP and has entries, since the faulty kernel walks them while
+ * faults and fills still pass: a longer walk lets more of them pass.
  */
 #define RACE_BYTES	(8UL << 20)
 #define RACE_ROUNDS	50	/* the faulty kernel needs up to 5 */
-#define RACE_MS		500	/* fewer rounds on a machine that is slow */
+#define RACE_MS		500	/* fewer rounds on a slow machine */
 
 struct race {
 	struct lab_mem m;
-	size_t holes;		/* pages, the first ones, for the thread */
+	size_t holes;		/* pages at the beginning, for the thread */
 	const char *src;
 	int uffd;
 	void (*act)(struct race *r);
 	pthread_t thread;
-	unsigned int round;	/* 0: no more */
+	unsigned int round;	/* 0: no more rounds */
 	unsigned int begun;
 	unsigned int done;
 };
@@ -679,7 +678,7 @@ static void *race_thread(void *arg)
 	}
 }
 
-/* Waits until the thread says in @where that it is in this round. */
+/* Waits until @where shows that the thread is in this round. */
 static bool race_reached(struct race *r, const unsigned int *where)
 {
 	__u64 end = lab_now_ms() + TOUCH_MS;
@@ -692,7 +691,7 @@ static bool race_reached(struct race *r, const unsigned int *where)
 	return true;
 }
 
-/* Everything is there but what the thread works on. */
+/* All pages are present except those of the thread. */
 static void race_holes(struct race *r)
 {
 	size_t len = r->holes * r->m.page;
@@ -719,14 +718,14 @@ static int race_begin(struct race *r, const struct lab_type *type, int uffd,
 		return err;
 	if (madvise(r->m.area, r->m.len, MADV_POPULATE_READ))
 		return -errno;
-	/* the round that is over before the first begins */
+	/* The round before the first one counts as over. */
 	r->round = 1;
 	r->begun = 1;
 	r->done = 1;
 	return -pthread_create(&r->thread, NULL, race_thread, r);
 }
 
-/* Arms the area, and has the thread begin. */
+/* Arms the area, and starts the round of the thread. */
 static int race_round(struct race *r)
 {
 	int err;
@@ -753,7 +752,7 @@ static void race_touch(struct race *r)
 		__atomic_load_n(r->m.area + i * r->m.page, __ATOMIC_RELAXED);
 }
 
-/* The thread waits at a hole, is woken and meets the next ones. */
+/* The thread waits at a hole, is woken and reaches the next holes. */
 TEST_F(memory, unregister_loses_no_fault)
 {
 	unsigned long rounds = lab_scale(RACE_ROUNDS), i;
@@ -766,7 +765,7 @@ TEST_F(memory, unregister_loses_no_fault)
 	end = lab_now_ms() + RACE_MS;
 	for (i = 0; i < rounds && lab_now_ms() < end; i++) {
 		ASSERT_EQ(0, race_round(&r));
-		/* where it is in the first of its faults differs */
+		/* The point that it has reached in its first fault varies. */
 		if (i % 2) {
 			ASSERT_EQ(0, lab_read_msg(self->uffd, &msg, TOUCH_MS));
 		} else {
@@ -818,7 +817,7 @@ TEST_F(memory, unregister_leaves_no_protection)
 	race_end(&r);
 }
 
-/* A huge page of anonymous memory, and modes that change inside it */
+/* A huge page of anonymous memory, of which a part changes its modes */
 TEST(modes_drop_wp_in_a_huge_page)
 {
 	size_t pages = LAB_HUGE / LAB_PAGE, i;
@@ -885,7 +884,7 @@ FIXTURE_SETUP(change)
 	ASSERT_EQ(0, lab_register(self->uffd, self->area, PAGES * LAB_PAGE,
 				  LAB_MISSING, NULL));
 
-	/* malloc() then has what it needs, and leaves brk() to the test */
+	/* Then malloc() has enough memory, and only the test uses brk(). */
 	free(malloc(64 << 10));
 	end = sys_brk(NULL);
 	self->heap = (char *)(((uintptr_t)end + LAB_PAGE - 1) & -LAB_PAGE);
@@ -897,11 +896,11 @@ FIXTURE_SETUP(change)
 
 FIXTURE_TEARDOWN(change)
 {
-	/* first, so that no event waits for a reader */
+	/* First, so that no event waits for a reader. */
 	close(self->uffd);
 }
 
-/* Nothing was reported, and no fill is held off. */
+/* No event was reported, and no fill is delayed. */
 #define EXPECT_FILLS_WORK(at) do {					\
 	char *_at = (at);						\
 	struct uffd_msg _msg;						\
@@ -916,7 +915,7 @@ TEST_F(change, brk_fails)
 {
 	char *end = self->heap + 2 * LAB_PAGE;
 
-	/* the armed page could go, the sealed one behind it cannot */
+	/* The armed page could be unmapped, the sealed one after it cannot. */
 	if (syscall(__NR_mseal, self->heap + LAB_PAGE, LAB_PAGE, 0UL))
 		SKIP(return, "no mseal(): %s", strerror(errno));
 	EXPECT_EQ(end, sys_brk(self->heap));
@@ -959,7 +958,7 @@ TEST_F(change, mremap_fails)
 	struct rlimit all, none = { 0, RLIM_INFINITY };
 	void *p;
 
-	/* no address space for the bigger mapping */
+	/* No address space for the larger mapping */
 	ASSERT_EQ(0, getrlimit(RLIMIT_AS, &all));
 	none.rlim_max = all.rlim_max;
 	ASSERT_EQ(0, setrlimit(RLIMIT_AS, &none));
@@ -969,7 +968,7 @@ TEST_F(change, mremap_fails)
 	EXPECT_EQ(MAP_FAILED, p);
 	EXPECT_FILLS_WORK(self->area);
 
-	/* onto itself */
+	/* To its own address */
 	p = mremap(self->area, 2 * LAB_PAGE, 2 * LAB_PAGE,
 		   MREMAP_MAYMOVE | MREMAP_FIXED, self->area + LAB_PAGE);
 	EXPECT_EQ(MAP_FAILED, p);
@@ -1004,7 +1003,10 @@ TEST_F(change, mremap_succeeds)
 	ASSERT_NE(MAP_FAILED, to);
 	m.to = to;
 	ASSERT_EQ(0, pthread_create(&thread, NULL, move_area, &m));
-	/* the new place is told, and that the old one is gone */
+	/*
+	 * The move is reported: the new place, and that the old one is
+	 * unmapped.
+	 */
 	for (i = 0; i < 2; i++) {
 		ASSERT_EQ(0, lab_read_msg(self->uffd, &msg, LAB_DEADLINE_MS));
 		if (msg.event == UFFD_EVENT_REMAP)
@@ -1095,7 +1097,7 @@ TEST_F(memory, in_call_sleeps_despite_a_signal)
 	ASSERT_EQ(0, lab_read_msg(self->uffd, &msg, TOUCH_MS));
 	cpu = cpu_ms(c.thread);
 	ASSERT_EQ(0, pthread_kill(c.thread, SIGUSR1));
-	/* each retry of the fault would be a message */
+	/* Each retry of the fault would cause a message. */
 	EXPECT_EQ(-ETIMEDOUT, lab_read_msg(self->uffd, &msg, 200));
 	lab_sleep_ms(200);
 	EXPECT_GT(cpu + 50, cpu_ms(c.thread));
@@ -1123,7 +1125,9 @@ TEST_F(memory, in_call_sleeps_with_a_signal_pending)
 	ASSERT_EQ(0, in_call_start(&c, m->area));
 	ASSERT_EQ(0, lab_read_msg(self->uffd, &msg, TOUCH_MS));
 	ASSERT_EQ(0, pthread_kill(c.thread, SIGUSR1));
-	/* the same call then waits for the protection, with the signal */
+	/*
+	 * The same call then waits for the protection, with the signal pending.
+	 */
 	ASSERT_EQ(0, lab_copy(self->uffd, m->area, self->src, m->page,
 			      UFFDIO_COPY_MODE_WP, NULL));
 	ASSERT_EQ(0, lab_read_msg(self->uffd, &msg, TOUCH_MS));
@@ -1136,7 +1140,7 @@ TEST_F(memory, in_call_sleeps_with_a_signal_pending)
 	in_call_end(&c);
 }
 
-/* A fault of user mode is left to handle the signal, and comes again. */
+/* A fault of user mode returns to handle the signal, and is repeated. */
 TEST_F(memory, in_user_mode_signals_are_handled)
 {
 	struct lab_mem *m = &self->m;
@@ -1161,7 +1165,7 @@ TEST_F(memory, in_user_mode_signals_are_handled)
 	EXPECT_EQ(0, lab_touch_wait(&touch, TOUCH_MS));
 }
 
-/* Says in @ready that a thread waits inside a call, and lives on. */
+/* Writes to @ready when a thread waits inside a call, and stays alive. */
 static void wait_in_call(int ready)
 {
 	static struct in_call c;
@@ -1260,7 +1264,7 @@ static void *advise_fn(void *arg)
 	return NULL;
 }
 
-/* Whether the monitor was told of it; the result of the call in *@err */
+/* Whether the removal was reported to the monitor; its result is in *@err */
 static bool announced(int uffd, char *start, size_t len, int advice, int *err)
 {
 	static struct advice a;
@@ -1285,7 +1289,7 @@ static bool announced(int uffd, char *start, size_t len, int advice, int *err)
 	return told;
 }
 
-/* What MADV_REMOVE of the whole area returns */
+/* The result of MADV_REMOVE for the whole area */
 static int removed(const struct lab_mem *m)
 {
 	if (!lab_is_file(m))
@@ -1367,7 +1371,7 @@ TEST(removal_otherwise_sealed)
 		   F_SEAL_SHRINK | F_SEAL_GROW, 0);
 }
 
-/* The last page that a file can have, and two behind it */
+/* The last possible page of a file, and two beyond it */
 TEST(removal_too_far)
 {
 	off_t last = (1ULL << 63) - 2 * LAB_PAGE;
@@ -1393,7 +1397,7 @@ TEST(removal_too_far)
 	close(fd);
 }
 
-/* MOVE and write protection: the destination is not protected */
+/* MOVE and write protection: the destination is not protected. */
 
 enum moved {
 	MOVED_PAGE,
@@ -1493,7 +1497,7 @@ TEST_F(move, drops_wp)
 	EXPECT_FALSE(entry_wp(from));
 	EXPECT_FALSE(entry_wp(to));
 	EXPECT_EQ(variant->what >= MOVED_HUGE, lab_mapped_whole(to));
-	/* nor is it if write protection comes later */
+	/* Nor is it if write protection is registered later. */
 	EXPECT_EQ(0, lab_register(self->uffd, to, len, LAB_MISSING | LAB_WP,
 				  NULL));
 	EXPECT_FALSE(entry_wp(to));
@@ -1503,7 +1507,7 @@ TEST_F(move, drops_wp)
 	EXPECT_EQ('x', to[8]);
 }
 
-/* A hole that is protected is in use, and stays protected. */
+/* A protected hole counts as in use, and stays protected. */
 TEST(move_onto_a_protected_hole)
 {
 	struct lab_mem from, to;
@@ -1526,7 +1530,7 @@ TEST(move_onto_a_protected_hole)
 	lab_mem_drop(&to);
 }
 
-/* A huge page that is migrated from node to node, and moved */
+/* A huge page that is migrated between nodes while it is moved */
 
 #define NODE_1		"/sys/devices/system/node/node1"
 #define MIGRATIONS	50
@@ -1609,7 +1613,7 @@ static void *truncate_fn(void *arg)
 	while (!__atomic_load_n(&stop_truncating, __ATOMIC_RELAXED)) {
 		if (ftruncate(m->fd, 0) || ftruncate(m->fd, m->len))
 			return arg;
-		/* Another mapping reserves the pages anew. */
+		/* Another mapping reserves the pages again. */
 		if (lab_map(&lab_hugetlb_shared, m->alias, m->len, m->fd) ==
 		    MAP_FAILED)
 			return arg;
@@ -1629,7 +1633,7 @@ TEST(truncated_while_copied)
 	char *src;
 	int uffd, err;
 
-	/* Below zero if an earlier run made it underflow */
+	/* Negative if an earlier run caused an underflow */
 	EXPECT_LE(0, reserved);
 	ASSERT_EQ(0, lab_mem_make(&m, &lab_hugetlb_shared, PAGES));
 	src = mmap(NULL, m.len, PROT_READ | PROT_WRITE, MAP_PRIVATE |
@@ -1640,7 +1644,7 @@ TEST(truncated_while_copied)
 	ASSERT_EQ(0, lab_register(uffd, m.area, m.len, LAB_MISSING, NULL));
 	__atomic_store_n(&stop_truncating, false, __ATOMIC_RELAXED);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, truncate_fn, &m));
-	/* Truncation may keep COPY waiting for long. */
+	/* Truncation may delay COPY for a long time. */
 	for (i = 0; i < n && lab_now_ms() < end; i++) {
 		err = lab_copy(uffd, m.area + i % PAGES * m.page, src, m.page,
 			       0, NULL);
@@ -1660,9 +1664,9 @@ TEST(truncated_while_copied)
 }
 
 /*
- * The same on mounts of hugetlbfs, and for page faults. A mount that keeps pages
- * for itself takes what is given back up to its minimum, and the rest goes to
- * the pool.
+ * The same on mounts of hugetlbfs, and for page faults. A mount with a minimum
+ * size keeps returned pages up to its minimum, and the rest is returned to the
+ * pool.
  */
 
 static const char *mount_options;
@@ -1745,7 +1749,7 @@ FIXTURE_SETUP(truncated)
 				    &self->m));
 }
 
-/* The mount has gone with the file, and all that it had. */
+/* The mount is gone with the file, and so are its pages. */
 FIXTURE_TEARDOWN(truncated)
 {
 	void *failed;
@@ -1795,9 +1799,9 @@ TEST_F(truncated, while_filled)
 	ASSERT_EQ(0, lab_register(uffd, m->area, m->len, LAB_MISSING, NULL));
 	do {
 		/*
-		 * Always with a source that is resident: a COPY that fails
-		 * after it allocated, beside mmap() of the file, is a fault of
-		 * its own (see docs/design.md, known faults).
+		 * Always with a resident source: a COPY that fails after it
+		 * allocated, while the file is mapped, is a separate fault (see
+		 * docs/design.md, known faults).
 		 */
 		err = lab_copy(uffd, m->area + i++ % PAGES * m->page, src,
 			       m->page, 0, NULL);
@@ -1821,7 +1825,7 @@ FIXTURE(mremap_of_a_part)
 FIXTURE_VARIANT(mremap_of_a_part)
 {
 	unsigned int first;	/* page that moves */
-	unsigned int pages;	/* that move */
+	unsigned int pages;	/* pages that move */
 };
 
 FIXTURE_VARIANT_ADD(mremap_of_a_part, front)
@@ -1879,7 +1883,7 @@ static char *page_after_move(const char *area, char *to, unsigned int first,
 	return (char *)area + i * LAB_HUGE;
 }
 
-/* Some of the pages exist before the move, and some come after it. */
+/* Some of the pages exist before the move, and some are added after it. */
 TEST_F(mremap_of_a_part, keeps_reservations)
 {
 	const unsigned int first = variant->first, pages = variant->pages;
@@ -1909,7 +1913,10 @@ TEST_F(mremap_of_a_part, keeps_reservations)
 	}
 }
 
-/* What is unmapped untouched, here or there, is given back, and no more. */
+/*
+ * Unmapping untouched pages, in either place, returns exactly their
+ * reservations.
+ */
 TEST_F(mremap_of_a_part, gives_back)
 {
 	const unsigned int first = variant->first, pages = variant->pages;

@@ -14,8 +14,8 @@
 #define TIMEOUT_S	300
 
 /*
- * 1 GiB to copy from that costs no more than 2 MiB of memory: one file, mapped
- * over and over.
+ * 1 GiB to copy from that costs only 2 MiB of memory: one file, mapped
+ * repeatedly.
  */
 static char *source_make(void)
 {
@@ -36,7 +36,7 @@ static char *source_make(void)
 	return p;
 }
 
-/* Some pages of it, all over; a shift or a part left out shows. */
+/* Checks a sample of pages, so that a shift or an omission is detected. */
 static bool source_is(const struct lab *l, const char *p)
 {
 	size_t at;
@@ -98,7 +98,7 @@ TEST_F_TIMEOUT(gigantic, register_every_mode, TIMEOUT_S)
 	}
 }
 
-/* What is aligned for the other huge pages is not for these. */
+/* An address that is aligned for 2 MiB is not for these. */
 TEST_F_TIMEOUT(gigantic, granule, TIMEOUT_S)
 {
 	static const size_t small[] = { LAB_PAGE, LAB_HUGE };
@@ -126,7 +126,7 @@ TEST_F_TIMEOUT(gigantic, granule, TIMEOUT_S)
 	EXPECT_FAILED(-EINVAL, l->uffd, ZEROPAGE, l->m.area, NULL, l->m.len);
 }
 
-/* All in one test: to fill a page takes seconds. */
+/* All in one test: filling a page takes seconds. */
 TEST_F_TIMEOUT(gigantic, copy_protected, TIMEOUT_S)
 {
 	struct lab *l = &self->l;
@@ -181,7 +181,7 @@ TEST_F_TIMEOUT(gigantic, minor_continue, TIMEOUT_S)
 
 /*
  * Unlike for 2 MiB, a source that is not in memory takes a second page of the
- * pool: with none free, COPY has the page that it shall fill and fails.
+ * pool: with none free, COPY fails although it has the page to fill.
  */
 TEST_F_TIMEOUT(gigantic, absent_source, TIMEOUT_S)
 {
@@ -228,7 +228,7 @@ TEST_F_TIMEOUT(gigantic, end_of_file, TIMEOUT_S)
 					   l->src, l->m.len));
 }
 
-/* The last page goes to somebody else. */
+/* Another mapping takes the last page. */
 TEST_F_TIMEOUT(gigantic, pool_is_empty, TIMEOUT_S)
 {
 	struct lab *l = &self->l;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hugetlb under userfaultfd, where it is not like other memory: the granule,
- * the pool and its reservations, control groups, poison of a huge page, and a
- * COPY that drops its locks. What it shares with the others is in uffd-types*.
+ * What is specific to hugetlb under userfaultfd: the granule, the pool and its
+ * reservations, control groups, poison of a huge page, and a COPY that drops
+ * its locks. What it has in common with other types is in uffd-types*.
  *
- * Every test ends with the pool as it was when it began.
+ * After every test the pool is the same as before.
  */
 #include "../kselftest_harness.h"
 #include "uffd/hugetlb.h"
@@ -34,7 +34,7 @@ TEST_F(pool, granule)
 		EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EINVAL, l->uffd, op,
 						   l->m.area, l->src,
 						   LAB_PAGE));
-		/* Not rounded, not done in part */
+		/* Neither rounded nor done in part */
 		EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EINVAL, l->uffd, op,
 						   l->m.area, l->src,
 						   l->m.page + LAB_PAGE));
@@ -45,7 +45,7 @@ TEST_F(pool, granule)
 		       NULL, l->m.page, UFFDIO_WRITEPROTECT_MODE_WP);
 	EXPECT_EQ(-EINVAL, lab_unregister(l->uffd, l->m.area + LAB_PAGE,
 					  l->m.page));
-	/* To wake is to compare addresses: any page will do. */
+	/* A wake compares addresses only: any page will do. */
 	EXPECT_EQ(0, lab_wake(l->uffd, l->m.area + LAB_PAGE, LAB_PAGE));
 }
 
@@ -60,13 +60,13 @@ TEST_F(pool, no_zeropage)
 						   l->m.area, NULL, l->m.len));
 		ASSERT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
 	}
-	/* Not even where there is a page already */
+	/* The same if a page is present */
 	ASSERT_EQ(0, arm(l, LAB_MISSING));
 	EXPECT_DONE(l->uffd, COPY, l->m.area, l->src, l->m.page);
 	EXPECT_FAILED(-EINVAL, l->uffd, ZEROPAGE, l->m.area, NULL, l->m.page);
 }
 
-/* What a fill takes is what was reserved for it. */
+/* A fill uses the reservation of its page. */
 TEST_F(pool, copy_takes_the_reservation)
 {
 	struct lab *l = &self->l;
@@ -79,7 +79,7 @@ TEST_F(pool, copy_takes_the_reservation)
 	EXPECT_PARTIAL(l->m.page, l->uffd, COPY, page_at(l, 0), l->src,
 		       2 * l->m.page);
 	EXPECT_POOL(l, taken(l, before, 2, 2));
-	/* The rest of the pool is promised to somebody else. */
+	/* Another mapping reserves the rest of the pool. */
 	ASSERT_EQ(0, hog(l, 0));
 	for (i = 2; i < PAGES; i++)
 		EXPECT_DONE(l->uffd, COPY, page_at(l, i), src_at(l, i),
@@ -102,7 +102,7 @@ TEST_F(pool, exists)
 	EXPECT_DONE(l->uffd, COPY, page_at(l, 1), l->src, page);
 	before = pool(l);
 	for (op = 0; op < FILLS; op++) {
-		/* The file has no page: this comes before. */
+		/* The file has no page: this is checked first. */
 		int want = op == CONTINUE && !lab_is_shared(&l->m) ?
 			   -EFAULT : -EEXIST;
 
@@ -115,7 +115,7 @@ TEST_F(pool, exists)
 	EXPECT_POOL(l, before);
 }
 
-/* Through the second mapping: there, but not in this page table. */
+/* Written through the second mapping: in the file, not in this page table. */
 TEST_F(pool, exists_in_the_file)
 {
 	struct lab *l = &self->l;
@@ -138,7 +138,7 @@ TEST_F(pool, exists_in_the_file)
 			       2 * page);
 		EXPECT_POOL(l, before);
 	} else {
-		/* A page of its own, and the file keeps what it has. */
+		/* A page of its own; the page of the file stays. */
 		EXPECT_DONE(l->uffd, COPY, page_at(l, 1), src_at(l, 5), page);
 		EXPECT_POOL(l, taken(l, before, 1, 1));
 		EXPECT_TRUE(same_at(l, page_at(l, 1), 5));
@@ -160,13 +160,16 @@ TEST_F(pool, continue_of_a_hole)
 	EXPECT_PARTIAL(page, l->uffd, CONTINUE, page_at(l, 2), NULL,
 		       2 * page);
 	EXPECT_POOL(l, before);
-	/* A hole under MINOR is the kernel's: it takes what is reserved. */
+	/* With MINOR, the kernel fills the hole and uses the reservation. */
 	ASSERT_EQ(0, hog(l, 0));
 	EXPECT_ACCESS(page_at(l, 0), true, 1);
 	EXPECT_NO_MSG(l);
 }
 
-/* Past the end, shared memory cannot be filled; private memory can. */
+/*
+ * Beyond the end of the file, shared memory cannot be filled, private memory
+ * can.
+ */
 TEST_F(pool, end_of_file)
 {
 	struct lab *l = &self->l;
@@ -200,7 +203,7 @@ TEST_F(pool, end_of_file)
 	}
 }
 
-/* Where COPY has its page already and cannot fill it */
+/* Cases in which COPY has its page and cannot map it */
 TEST_F(pool, source_not_readable)
 {
 	struct lab *l = &self->l;
@@ -218,7 +221,7 @@ TEST_F(pool, source_not_readable)
 	EXPECT_PARTIAL(page, l->uffd, COPY, page_at(l, 0), src_at(l, 0),
 		       3 * page);
 	EXPECT_POOL(l, taken(l, before, 1, 1));
-	/* The reservation is still there, and it is all there is. */
+	/* The last reservation is still there. */
 	ASSERT_EQ(0, hog(l, 0));
 	EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EFAULT, l->uffd, COPY,
 					   page_at(l, 1), src_at(l, 1), page));
@@ -227,7 +230,7 @@ TEST_F(pool, source_not_readable)
 	EXPECT_TRUE(same_at(l, page_at(l, 1), 1));
 }
 
-/* To read the source takes a page besides, though none is free. */
+/* Reading the source takes an additional page, although none is free. */
 TEST_F(pool, absent_source_and_no_free_page)
 {
 	struct lab *l = &self->l;
@@ -239,7 +242,7 @@ TEST_F(pool, absent_source_and_no_free_page)
 	EXPECT_TRUE(lab_all(l->m.area, l->m.len, 0));
 }
 
-/* DONTNEED gives the page of a private mapping back, with its reservation. */
+/* DONTNEED of a private mapping returns the page, with its reservation. */
 TEST_F(pool, dontneed)
 {
 	struct lab *l = &self->l;
@@ -261,7 +264,7 @@ TEST_F(pool, dontneed)
 	}
 }
 
-/* A reservation goes with the mapping that moves. */
+/* A reservation moves with its mapping. */
 TEST_F(pool, mremap)
 {
 	struct lab *l = &self->l;
@@ -269,7 +272,7 @@ TEST_F(pool, mremap)
 	struct lab_pool before;
 	char *to;
 
-	/* An area that is aligned, and free */
+	/* Free, aligned addresses */
 	to = mmap(NULL, l->m.len + page, PROT_NONE, MAP_PRIVATE |
 		  MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	ASSERT_NE(MAP_FAILED, to);
@@ -290,7 +293,7 @@ TEST_F(pool, mremap)
 	ASSERT_EQ(0, munmap(to, l->m.len));
 }
 
-/* What a child gets by fork() are the pages; private reservations stay. */
+/* A child inherits the pages at fork(); private reservations stay. */
 TEST_F(pool, fork)
 {
 	struct lab *l = &self->l;
@@ -303,7 +306,7 @@ TEST_F(pool, fork)
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {
-		/* Not armed any more, hence of its own */
+		/* Not armed any more, so it stays a separate mapping */
 		int uffd = lab_uffd_open(BASE_FEATURES);
 		int err = lab_register(uffd, l->m.area, l->m.len, LAB_MISSING,
 				       NULL);
@@ -323,7 +326,7 @@ TEST_F(pool, fork)
 	EXPECT_TRUE(same_at(l, page_at(l, 1), 1));
 }
 
-/* The limit of the control group, then its end */
+/* First the limit of the control group, then its removal */
 TEST_F(pool, cgroup_limit)
 {
 	struct lab *l = &self->l;
@@ -332,7 +335,7 @@ TEST_F(pool, cgroup_limit)
 
 	file_write(l, 5, 1);
 	ASSERT_EQ(0, arm(l, all_modes(&l->m)));
-	/* One of them is the file's. */
+	/* One of them belongs to the file. */
 	ASSERT_EQ(0, lab_write(group, "hugetlb.2MB.max", "6291456"));
 	before = pool(l);
 	EXPECT_PARTIAL(2 * page, l->uffd, COPY, page_at(l, 0), l->src,
@@ -350,7 +353,7 @@ TEST_F(pool, cgroup_limit)
 	EXPECT_DONE(l->uffd, COPY, page_at(l, 2), l->src, page);
 }
 
-/* The signal says how much is lost. */
+/* si_addr_lsb reports how much memory is lost. */
 static int poison_lsb;
 
 static void poison_told(int sig, siginfo_t *info, void *context)
@@ -389,7 +392,7 @@ TEST_F(pool, poison)
 	EXPECT_ACCESS(page_at(l, 5), false, 0);
 }
 
-/* COPY drops its locks to read the source: what may happen meanwhile */
+/* COPY drops its locks to read the source: what can happen meanwhile */
 
 TEST_F(pool, unmapped_meanwhile)
 {
@@ -414,7 +417,7 @@ TEST_F(pool, truncated_meanwhile)
 	EXPECT_EQ(!c.ret, lab_pm(page_at(l, 2), LAB_PM_PRESENT));
 }
 
-/* Nothing is there to be punched but the reservation. */
+/* There is no page to punch, only the reservation. */
 TEST_F(pool, punched_meanwhile)
 {
 	struct lab *l = &self->l;
@@ -474,9 +477,9 @@ TEST_F(pool, source_gone_meanwhile)
 }
 
 /*
- * Protection was asked for when the mapping was armed with it. Linux 6.12 does
- * not look again and protects the page; EINVAL as for other memory, or EAGAIN,
- * is as good.
+ * Protection was requested while the mapping was armed with WP. Linux 6.12 does
+ * not check again and protects the page; EINVAL as for other memory, or EAGAIN,
+ * is valid too.
  */
 TEST_F(pool, wp_gone_meanwhile)
 {
@@ -497,7 +500,7 @@ TEST_F(pool, wp_gone_meanwhile)
 
 /*
  * Memory policy, on a machine with two nodes: the page that COPY fills comes
- * from where the mapping's policy says, and not from where the task runs.
+ * from the node of the mapping's policy, not from the node of the task.
  */
 
 HUGETLB_FIXTURE(policy);
@@ -534,7 +537,7 @@ TEST_F(policy, bind)
 		ASSERT_LT(0, here);
 		ASSERT_LT(0, there);
 		ASSERT_EQ(0, bind_to(l, i, node));
-		/* By turns with the locks dropped in between */
+		/* Alternately with the locks dropped in between */
 		if (i & 2) {
 			ASSERT_EQ(0, madvise(src_at(l, i), l->m.page,
 					     MADV_DONTNEED));
@@ -590,7 +593,7 @@ TEST_F(noreserve, errors)
 	}
 }
 
-/* All of the pool is promised to somebody else. */
+/* Another mapping reserves the whole pool. */
 TEST_F(noreserve, pool_is_empty)
 {
 	struct lab *l = &self->l;
@@ -607,7 +610,7 @@ TEST_F(noreserve, pool_is_empty)
 	before = pool(l);
 	EXPECT_FAILED(-ENOMEM, l->uffd, COPY, page_at(l, 1), l->src,
 		      page);
-	/* Nobody has read the source by then. */
+	/* The source has not been read at that point. */
 	EXPECT_FAILED(-ENOMEM, l->uffd, COPY, page_at(l, 1), NULL,
 		      page);
 	EXPECT_FAILED(-EEXIST, l->uffd, COPY, page_at(l, 0), NULL,
@@ -622,7 +625,7 @@ TEST_F(noreserve, pool_is_empty)
 	EXPECT_EQ(BUS_ADRERR, code);
 }
 
-/* The page that was there is gone when COPY comes back for it. */
+/* The page that was present is gone when COPY retries. */
 TEST_F(noreserve, pool_emptied_meanwhile)
 {
 	struct lab *l = &self->l;
@@ -635,7 +638,7 @@ TEST_F(noreserve, pool_emptied_meanwhile)
 	EXPECT_FALSE(lab_pm(page_at(l, 2), LAB_PM_PRESENT));
 }
 
-/* Pages beyond the pool are made for a COPY, and unmade if it fails. */
+/* COPY allocates surplus pages, and frees them if it fails. */
 TEST_F(noreserve, surplus)
 {
 	static const char dir[] =
@@ -667,8 +670,8 @@ TEST_F(noreserve, surplus)
 }
 
 /*
- * A page that the hardware (here: madvise) declared bad. It needs the module
- * hwpoison-inject to give it back to the pool.
+ * A page that the hardware (here: madvise) declared bad. The module
+ * hwpoison-inject is needed to return it to the pool.
  */
 
 HUGETLB_FIXTURE(hwpoison);
@@ -679,7 +682,7 @@ static void hwpoison_told(int sig)
 	(void)sig;
 }
 
-/* The page stays in the file, and is mapped no more. */
+/* The page stays in the file and is no longer mapped. */
 TEST_F(hwpoison, of_the_file)
 {
 	struct lab *l = &self->l;
@@ -689,7 +692,10 @@ TEST_F(hwpoison, of_the_file)
 	snprintf(pfn, sizeof(pfn), "0x%llx",
 		 lab_pagemap(alias_at(l, 3)) & ((1ULL << 55) - 1));
 	ASSERT_EQ(0, arm(l, all_modes(&l->m)));
-	/* This process is told, since it maps the page; it may not ignore it. */
+	/*
+	 * This process gets SIGBUS, since it maps the page, and cannot ignore
+	 * it.
+	 */
 	signal(SIGBUS, hwpoison_told);
 	ASSERT_EQ(0, madvise(alias_at(l, 3), LAB_PAGE, MADV_HWPOISON));
 	EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EIO, l->uffd, CONTINUE,
@@ -743,7 +749,7 @@ TEST_F(private, continue_then_write)
 	EXPECT_NO_MSG(l);
 	EXPECT_POOL(l, taken(l, before, 1, 1));
 	EXPECT_TRUE(same_at(l, alias_at(l, 0), 0));
-	/* A punch takes the private copy along, as it always has. */
+	/* A punch also removes the private copy, as before. */
 	ASSERT_EQ(0, punch_file(l, 0, 1));
 	EXPECT_FALSE(lab_pm(page_at(l, 0), LAB_PM_PRESENT));
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Fills of ranges that have pages already: nothing is allocated, charged, copied
- * or read for a page that is present, markers are replaced or kept as documented,
- * and errnos of a memory type reach user space.
+ * Fills of ranges that have pages already: nothing is allocated, charged,
+ * copied or read for a present page, markers are replaced or kept as
+ * documented, and errnos of a memory type reach user space.
  */
 #include "../kselftest_harness.h"
 #include "uffd/fill.h"
@@ -21,7 +21,7 @@ LAB_VARIANT(zeroes, anon);
 LAB_SHMEM_VARIANTS(zeroes);
 LAB_FILEMAP_VARIANTS(zeroes);
 
-/* Poison stays where zeroes are filled. */
+/* Zero fills keep poison. */
 TEST_F(zeroes, skip_poison)
 {
 	struct lab *l = &self->l;
@@ -41,7 +41,7 @@ TEST_F(zeroes, skip_poison)
 LAB_FIXTURE(marker);
 LAB_ALL_VARIANTS(marker);
 
-/* A hole that is write-protected is filled, not passed over. */
+/* A write-protected hole is filled, not skipped. */
 TEST_F(marker, protected_holes_are_filled)
 {
 	struct lab *l = &self->l;
@@ -78,7 +78,7 @@ TEST_F(marker, protected_holes_are_filled)
 LAB_FIXTURE(zero_page);
 LAB_VARIANT(zero_page, anon);
 
-/* The zero page keeps the protection that its hole had. */
+/* The zero page inherits the protection of its hole. */
 TEST_F(zero_page, keeps_protection)
 {
 	struct lab *l = &self->l;
@@ -88,7 +88,7 @@ TEST_F(zero_page, keeps_protection)
 				  LAB_MISSING | LAB_WP, NULL));
 	ASSERT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 1), l->m.page,
 				      UFFDIO_WRITEPROTECT_MODE_WP));
-	/* Not asked to skip, ZEROPAGE fails as it always did. */
+	/* Without SKIP_PRESENT, ZEROPAGE fails as before. */
 	EXPECT_EQ(-EEXIST, lab_zeropage(l->uffd, page_at(l, 1), l->m.page, 0,
 					NULL));
 	EXPECT_FILL(l, _UFFDIO_ZEROPAGE, 0, 3, SKIP_PRESENT, 3, 0, 0);
@@ -112,7 +112,7 @@ FIXTURE(source) {
 	char *src;
 };
 
-/* A mapping of 2 MiB at a multiple of it, at fixed distance behind @src */
+/* An aligned mapping of 2 MiB, at a fixed distance from @src */
 FIXTURE_SETUP(source)
 {
 	lab_catch_signals();
@@ -133,7 +133,7 @@ FIXTURE_SETUP(source)
 			     MADV_NOHUGEPAGE));
 	ASSERT_EQ(0, lab_register(self->uffd, self->area, HUGE, LAB_MISSING,
 				  NULL));
-	/* What lies behind the source waits for this same process. */
+	/* The memory after the source waits for this same process. */
 	ASSERT_EQ(0, lab_register(self->uffd, self->src + HUGE,
 				  BEHIND * LAB_PAGE, LAB_MISSING, NULL));
 }
@@ -146,7 +146,7 @@ FIXTURE_TEARDOWN(source)
 	munmap(self->src, HUGE + BEHIND * LAB_PAGE);
 }
 
-/* A fill of 2 MiB that cannot be one huge page reads its source, no more. */
+/* A fill of 2 MiB that cannot be one huge page reads its source and no more. */
 TEST_F_TIMEOUT(source, nothing_behind_it, 20)
 {
 	struct uffdio_fill_range r = { .start = (uintptr_t)self->area,
@@ -157,7 +157,7 @@ TEST_F_TIMEOUT(source, nothing_behind_it, 20)
 	char page[LAB_PAGE];
 	struct uffd_msg msg;
 
-	/* The first page of the file is present, and that of the source. */
+	/* The first page of the file and that of the source are present. */
 	memset(page, 7, sizeof(page));
 	ASSERT_EQ((ssize_t)sizeof(page), pwrite(self->file, page, sizeof(page), 0));
 	self->src[0] = 1;
@@ -175,7 +175,7 @@ TEST_F_TIMEOUT(source, nothing_behind_it, 20)
  */
 
 #define SCAN	(2UL << 20)	/* bytes of physical memory read at once */
-#define WORDS	8		/* at the start of a page, enough to know it by */
+#define WORDS	8		/* at the start of a page, to identify it */
 
 static bool has_pattern(const __u64 *page, __u64 seed)
 {
@@ -213,7 +213,7 @@ static unsigned int scan_range(int mem, __u64 *buffer, __u64 seed, off_t from,
 	return found;
 }
 
-/* All memory above 1 MiB */
+/* All RAM above 1 MiB */
 struct ram {
 	unsigned long from[16];
 	unsigned long end[16];
@@ -238,7 +238,7 @@ static void find_ram(struct ram *ram)
 		fclose(map);
 }
 
-/* Must not allocate: a page that was freed just now is the next to be used. */
+/* Must not allocate: the page freed last is the next to be allocated. */
 static int scan(int mem, __u64 *buffer, __u64 seed, const struct ram *ram)
 {
 	unsigned int i;
@@ -252,7 +252,7 @@ static int scan(int mem, __u64 *buffer, __u64 seed, const struct ram *ram)
 LAB_FIXTURE(secret);
 LAB_VARIANT(secret, secretmem);
 
-/* What COPY read on the way into secret memory is not left behind. */
+/* COPY into secret memory leaves no copy of the content behind. */
 TEST_F_TIMEOUT(secret, leaves_no_copy, 120)
 {
 	struct lab *l = &self->l;
@@ -274,12 +274,12 @@ TEST_F_TIMEOUT(secret, leaves_no_copy, 120)
 	ASSERT_NE(MAP_FAILED, source);
 	for (i = 0; i < LAB_PAGE / sizeof(*source); i++)
 		source[i] = lab_word(seed, i);
-	/* Not mapped now: COPY has to read it without locks. */
+	/* Not mapped now: COPY has to read it without holding locks. */
 	ASSERT_EQ(0, madvise(source, LAB_PAGE, MADV_DONTNEED));
 
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
 				  NULL));
-	/* The source itself is found, which shows that the scan works. */
+	/* The scan finds the source itself, which shows that it works. */
 	EXPECT_LE(1, scan(mem, buffer, seed, &ram));
 	ASSERT_EQ(0, lab_copy(l->uffd, page_at(l, 1), source, LAB_PAGE, 0, NULL));
 	memset(source, 0, LAB_PAGE);
@@ -296,7 +296,7 @@ TEST_F_TIMEOUT(secret, leaves_no_copy, 120)
  */
 
 #define COPIED	32
-#define ROOM	8	/* pages that the group has left, fewer than an answer holds */
+#define ROOM	8	/* pages below the limit, fewer than a batch */
 
 FIXTURE(memcg) {
 };
@@ -316,7 +316,7 @@ FIXTURE_TEARDOWN(memcg)
 {
 }
 
-/* Leaves room for ROOM pages in a group whose memory is locked. */
+/* Leaves ROOM pages below the limit of a group whose memory is locked. */
 static int leave_room(const char *dir)
 {
 	static const char * const keys[] = { "anon ", "file ", "kernel " };
@@ -324,7 +324,7 @@ static int leave_room(const char *dir)
 	long used = 0;
 	unsigned int i;
 
-	/* memory.current counts what is charged ahead for processors, too. */
+	/* memory.current also counts what is charged ahead per CPU. */
 	for (i = 0; i < 3; i++) {
 		long n = lab_cgroup_number(dir, "memory.stat", keys[i]);
 
@@ -336,7 +336,7 @@ static int leave_room(const char *dir)
 	return lab_write(dir, "memory.max", limit);
 }
 
-/* In a child, as a failed test is one that the OOM killer ends; 0 or a line. */
+/* In a child, since the OOM killer ends it if the test fails; 0 or a line. */
 static int copy_one_hole(const char *dir, int flags, unsigned int hole)
 {
 	const size_t len = COPIED * LAB_PAGE;
@@ -360,7 +360,7 @@ static int copy_one_hole(const char *dir, int flags, unsigned int hole)
 	}
 	if (mlockall(MCL_CURRENT | MCL_ONFAULT) || leave_room(dir))
 		return __LINE__;
-	/* The hole is filled; what follows it is present. */
+	/* The hole is filled; the pages after it are present. */
 	if (lab_copy(uffd, area + hole * LAB_PAGE, src + hole * LAB_PAGE,
 		     len - hole * LAB_PAGE, 0, &done) !=
 	    (hole == COPIED - 1 ? 0 : -EAGAIN) || done != LAB_PAGE)
@@ -370,7 +370,7 @@ static int copy_one_hole(const char *dir, int flags, unsigned int hole)
 	return memcmp(area, src, len) ? __LINE__ : 0;
 }
 
-/* COPY of a range that has one hole takes one page, not an answer full. */
+/* COPY of a range with one hole allocates one page, not a full batch. */
 TEST_F(memcg, one_hole)
 {
 	static const unsigned int holes[] = { 0, 7, COPIED - 1 };
@@ -409,7 +409,7 @@ TEST_F(memcg, one_hole)
  * Errnos of a memory type
  */
 
-/* Behind the largest file that there can be: the errno of the type, no warning. */
+/* Beyond the maximum file size: the errno of the type, no warning. */
 TEST(type_errno)
 {
 	const off_t last = 0x7fffffffffffe000;
@@ -478,7 +478,7 @@ FIXTURE_TEARDOWN(policy)
 	munmap(self->src, COPIED * LAB_PAGE);
 }
 
-/* A range is interleaved page by page, as faults are. */
+/* A range is interleaved page by page, like faults. */
 TEST_F(policy, interleaved)
 {
 	const size_t len = COPIED * LAB_PAGE;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * UFFDIO_QUERY: what it says is what UFFDIO_REGISTER does, for every kind of
- * mapping and every set of modes, and each reason for a refusal is seen once.
+ * UFFDIO_QUERY predicts what UFFDIO_REGISTER does, for every kind of mapping
+ * and every set of modes, and each reason for a refusal occurs once.
  *
- * The kernel decides both with one function, so the comparison alone could
- * miss what is wrong in both: what registration does is stated by uffd-types
- * and compared with the unmodified kernel by uffd-table.
+ * The kernel decides both with one function, so the comparison alone could miss
+ * an error in both: what registration does is stated by uffd-types and compared
+ * with the unmodified kernel by uffd-table.
  */
 #include "../kselftest_harness.h"
 #include "uffd/expect.h"
@@ -15,13 +15,16 @@
 
 #define ALL_MODES	(LAB_MISSING | LAB_WP | LAB_MINOR)
 
-/* The bits that uffdio_register.mode has, as numbers */
+/* The bits of uffdio_register.mode, as numbers */
 enum { MISSING_BIT, WP_BIT, MINOR_BIT, NR_BITS };
 
 static int query(int uffd, const void *start, size_t len, __u64 with,
 		 struct uffdio_query *q)
 {
-	/* What the kernel has to write is dirty, so that a hole would show. */
+	/*
+	 * Fields that the kernel must write are filled, so that an omission
+	 * shows.
+	 */
 	memset(q, 0xaa, sizeof(*q));
 	q->range.start = (uintptr_t)start;
 	q->range.len = len;
@@ -45,7 +48,7 @@ static int errno_of(__u32 refusal)
 	}
 }
 
-/* What does not depend on the memory: no bit is left from before the call. */
+/* The rules that do not depend on the memory: every field was written. */
 static bool well_formed(const struct uffdio_query *q)
 {
 	__u64 modes = 0;
@@ -66,14 +69,14 @@ static bool well_formed(const struct uffdio_query *q)
 	for (size_t i = 0; i < sizeof(q->reserved) / sizeof(*q->reserved); i++)
 		if (q->reserved[i])
 			return false;
-	/* Modes that the kernel does not know are refused. */
+	/* Unknown modes are refused. */
 	return !q->flags && q->modes == modes && !(modes & ~ALL_MODES) &&
 	       q->granule >= LAB_PAGE && !(q->granule & (q->granule - 1));
 }
 
 /*
- * Asks about each mode, together with each set of others, then registers, and
- * compares. Nothing stays registered. NULL if all agree, or what does not.
+ * Asks about each mode together with each set of other modes, then registers
+ * and compares. Nothing stays registered. NULL if all agree, or what does not.
  */
 static const char *disagrees(int uffd, const void *start, size_t len)
 {
@@ -96,7 +99,10 @@ static const char *disagrees(int uffd, const void *start, size_t len)
 				continue;
 			if (ioctls != a->ioctls)
 				return "not the ioctls of the registration";
-			/* What is ours is no obstacle. */
+			/*
+			 * A registration of this userfaultfd does not change
+			 * the answer.
+			 */
 			if (query(uffd, start, len, with, &again) ||
 			    memcmp(&q, &again, sizeof(q)))
 				return "another answer once it is registered";
@@ -158,7 +164,7 @@ TEST_F(kind, as_registered)
 	EXPECT_AGREEMENT(self->uffd[1], self->m.addr, self->m.len);
 }
 
-/* A part of it, and ranges that are not of whole pages */
+/* A part of it, and ranges of partial pages */
 TEST_F(kind, as_registered_in_part)
 {
 	char *addr = self->m.addr;
@@ -181,7 +187,7 @@ TEST_F(kind, as_registered_in_part)
 
 FIXTURE(why)
 {
-	char *area;	/* room for what a test maps, with nothing around */
+	char *area;	/* free addresses, with a gap on both sides */
 	int uffd;
 };
 
@@ -206,7 +212,7 @@ FIXTURE_TEARDOWN(why)
 	munmap(self->area, AREA);
 }
 
-/* Maps memory without a name at @offset of the area. */
+/* Maps anonymous memory at @offset of the area. */
 #define MAP_AT(offset, len, flags)					\
 	ASSERT_EQ(self->area + (offset),				\
 		  mmap(self->area + (offset), len, RW, MAP_ANONYMOUS |	\
@@ -216,7 +222,7 @@ FIXTURE_TEARDOWN(why)
 #define SHMEM		MAP_SHARED
 #define HUGETLB		(MAP_PRIVATE | MAP_HUGETLB | MAP_HUGE_2MB)
 
-/* The reason for one mode, and where */
+/* The reason for one mode, and the address to blame */
 #define EXPECT_WHY(start, len, bit, refusal_, address_) do {		\
 	struct uffdio_query __q;					\
 	ASSERT_EQ(0, query(self->uffd, start, len, 0, &__q));		\
@@ -224,7 +230,7 @@ FIXTURE_TEARDOWN(why)
 	EXPECT_EQ((__u64)(uintptr_t)(address_), __q.answer[bit].address);\
 } while (0)
 
-/* A reason that holds for all modes, at the begin of the range */
+/* A reason that holds for all modes, at the beginning of the range */
 #define EXPECT_WHY_NOT(start, len, refusal) do {			\
 	for (int __bit = 0; __bit < NR_BITS; __bit++)			\
 		EXPECT_WHY(start, len, __bit, refusal, start);		\
@@ -251,7 +257,7 @@ TEST_F(why, range)
 {
 	MAP_AT(0, SMALL, ANON);
 	EXPECT_WHY_NOT(self->area, 0, UFFD_REFUSAL_RANGE);
-	/* Past the end of the address space, and once around it */
+	/* Beyond the end of the address space, and wrapping around */
 	EXPECT_WHY_NOT((char *)-LAB_PAGE, LAB_PAGE, UFFD_REFUSAL_RANGE);
 	EXPECT_WHY_NOT(self->area, -LAB_PAGE, UFFD_REFUSAL_RANGE);
 	EXPECT_WHY_NOT(self->area, (size_t)1 << 60, UFFD_REFUSAL_RANGE);
@@ -266,7 +272,7 @@ TEST_F(why, misaligned)
 	EXPECT_WHY_NOT(area, LAB_PAGE + 1, UFFD_REFUSAL_MISALIGNED);
 	EXPECT_GRANULE(area + 1, LAB_PAGE, LAB_PAGE);
 
-	/* The granule says how it would be right. */
+	/* The granule reports the alignment that is needed. */
 	MAP_AT(LAB_HUGE, LAB_HUGE, HUGETLB);
 	area += LAB_HUGE;
 	EXPECT_WHY_NOT(area, LAB_PAGE, UFFD_REFUSAL_MISALIGNED);
@@ -281,13 +287,13 @@ TEST_F(why, not_mapped)
 	EXPECT_WHY_NOT(self->area, AREA, UFFD_REFUSAL_NOT_MAPPED);
 	EXPECT_WHY_NOT(self->area + LAB_PAGE, LAB_PAGE, UFFD_REFUSAL_NOT_MAPPED);
 
-	/* Something in it is enough, as for a registration. */
+	/* One mapping in the range is enough, as for a registration. */
 	MAP_AT(LAB_HUGE, SMALL, ANON);
 	EXPECT_WHY(self->area, AREA, MISSING_BIT, UFFD_REFUSAL_NONE, 0);
 	EXPECT_AGREEMENT(self->uffd, self->area, AREA);
 }
 
-/* The mapping of a kind, where all is refused for one reason */
+/* A kind of mapping that is refused for one reason in all modes */
 #define EXPECT_KIND_REFUSED(name, refusal) do {				\
 	const struct mapping_kind *__k = &mapping_kinds[MAPPING_##name]; \
 	struct mapping __m;						\
@@ -315,7 +321,10 @@ TEST_F(why, type)
 
 	EXPECT_KIND_REFUSED(block_device, UFFD_REFUSAL_TYPE);
 
-	/* Asynchronous write protection needs no support, but goes alone. */
+	/*
+	 * Asynchronous write protection needs no support, but must be the only
+	 * mode.
+	 */
 	close(self->uffd);
 	self->uffd = lab_uffd_open(UFFD_FEATURE_WP_ASYNC);
 	ASSERT_LE(0, self->uffd);
@@ -336,14 +345,14 @@ TEST_F(why, mode)
 	EXPECT_WHY(self->area, SMALL, WP_BIT, UFFD_REFUSAL_NONE, 0);
 	EXPECT_AGREEMENT(self->uffd, self->area, SMALL);
 
-	/* Together with a mode that is refused, all are. */
+	/* Together with a mode that is refused, all modes are. */
 	ASSERT_EQ(0, query(self->uffd, self->area, SMALL, LAB_MINOR, &q));
 	EXPECT_EQ(0, q.modes);
 	EXPECT_EQ(UFFD_REFUSAL_MODE, q.answer[MISSING_BIT].refusal);
 	ASSERT_EQ(0, query(self->uffd, self->area, SMALL, LAB_WP, &q));
 	EXPECT_EQ(LAB_MISSING | LAB_WP, q.modes);
 
-	/* And so is what nobody knows. */
+	/* The same applies to an unknown mode. */
 	for (int bit = NR_BITS; bit < UFFDIO_QUERY_MODES; bit++) {
 		EXPECT_EQ(UFFD_REFUSAL_MODE, q.answer[bit].refusal);
 		EXPECT_EQ((__u64)(uintptr_t)self->area, q.answer[bit].address);
@@ -354,7 +363,7 @@ TEST_F(why, mixed)
 {
 	char *area = self->area, *second = area + SMALL, *third = area + LAB_HUGE;
 
-	/* What begins with shared memory and goes on with private */
+	/* Shared memory first, then private memory */
 	MAP_AT(0, SMALL, SHMEM);
 	MAP_AT(SMALL, SMALL, ANON);
 	EXPECT_WHY(area, 2 * SMALL, MINOR_BIT, UFFD_REFUSAL_MIXED, second);
@@ -362,12 +371,14 @@ TEST_F(why, mixed)
 	EXPECT_GRANULE(area, 2 * SMALL, LAB_PAGE);
 	EXPECT_AGREEMENT(self->uffd, area, 2 * SMALL);
 
-	/* Where the range begins does not change where the blame lies. */
+	/* The address to blame does not depend on where the range begins. */
 	EXPECT_WHY(area + LAB_PAGE, SMALL, MINOR_BIT, UFFD_REFUSAL_MIXED, second);
 	EXPECT_WHY(second + LAB_PAGE, LAB_PAGE, MINOR_BIT, UFFD_REFUSAL_MODE,
 		   second + LAB_PAGE);
 
-	/* Pages of two sizes: ioctls and alignment are those of the larger. */
+	/*
+	 * Pages of two sizes: the larger one determines ioctls and alignment.
+	 */
 	MAP_AT(LAB_HUGE, LAB_HUGE, HUGETLB);
 	EXPECT_WHY(area, 2 * LAB_HUGE, MISSING_BIT, UFFD_REFUSAL_NONE, 0);
 	EXPECT_WHY(area, 2 * LAB_HUGE, MINOR_BIT, UFFD_REFUSAL_MIXED, second);
@@ -377,7 +388,7 @@ TEST_F(why, mixed)
 	EXPECT_AGREEMENT(self->uffd, area, 2 * LAB_HUGE);
 	EXPECT_AGREEMENT(self->uffd, area, LAB_HUGE + LAB_PAGE);
 
-	/* And memory that no mode is for behind what has some */
+	/* Supported memory, then memory that no mode supports */
 	ASSERT_EQ(0, munmap(third, LAB_HUGE));
 	MAP_AT(LAB_HUGE, SMALL, MAP_DROPPABLE);
 	for (int bit = MISSING_BIT; bit <= WP_BIT; bit++) {
@@ -405,7 +416,7 @@ TEST_F(why, owned)
 	EXPECT_AGREEMENT(self->uffd, self->area, 2 * SMALL);
 	EXPECT_AGREEMENT(self->uffd, self->area, SMALL);
 
-	/* Whoever owns it may go on registering it. */
+	/* The owner can register it again. */
 	EXPECT_AGREEMENT(other, self->area + SMALL, SMALL);
 	close(other);
 	EXPECT_AGREEMENT(self->uffd, self->area, 2 * SMALL);
@@ -424,7 +435,7 @@ TEST_F(why, owned)
 	EXPECT_EQ(0, memcmp(&__q, &__before, sizeof(__q)));		\
 } while (0)
 
-/* What has no meaning yet is an error, so that it can get one. */
+/* Reserved values are errors, so that they can get a meaning later. */
 TEST_F(why, question_without_meaning)
 {
 	MAP_AT(0, SMALL, ANON);
@@ -443,14 +454,14 @@ TEST_F(why, memory_of_the_question)
 	EXPECT_EQ(-EFAULT, lab_ioctl(self->uffd, UFFDIO_QUERY, NULL));
 	MAP_AT(0, LAB_PAGE, ANON);
 	EXPECT_EQ(0, query(self->uffd, self->area, LAB_PAGE, 0, q));
-	/* Its end is not there, or it cannot be written to. */
+	/* The end of the struct is not mapped, or not writable. */
 	EXPECT_EQ(-EFAULT, lab_ioctl(self->uffd, UFFDIO_QUERY,
 				     self->area + LAB_PAGE - sizeof(*q) + 8));
 	ASSERT_EQ(0, mprotect(q, LAB_PAGE, PROT_READ));
 	EXPECT_EQ(-EFAULT, lab_ioctl(self->uffd, UFFDIO_QUERY, q));
 }
 
-/* Who does not ask for the feature sees no other mask than ever. */
+/* Without the feature, the mask of ioctls is the same as before. */
 TEST(announced)
 {
 	const __u64 ours = 1ULL << _UFFDIO_QUERY;
@@ -459,7 +470,7 @@ TEST(announced)
 	int fd = syscall(__NR_userfaultfd, O_CLOEXEC);
 
 	ASSERT_LE(0, fd);
-	/* Like all but the first call, it comes after that. */
+	/* Like all but the first call, it needs UFFDIO_API before. */
 	EXPECT_EQ(-EINVAL, query(fd, &q, LAB_PAGE, 0, &q));
 	ASSERT_EQ(0, lab_ioctl(fd, UFFDIO_API, &api));
 	EXPECT_EQ(UFFD_API_IOCTLS, api.ioctls);
@@ -475,7 +486,7 @@ TEST(announced)
 	close(fd);
 }
 
-/* A userfaultfd is about its own process, as long as that lives. */
+/* A userfaultfd refers to the process that opened it, while that lives. */
 TEST_F(why, other_process)
 {
 	struct uffdio_query q;
@@ -486,7 +497,10 @@ TEST_F(why, other_process)
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {
-		/* Memory that only the child has, and the number of its fd */
+		/*
+		 * Memory that only the child has, and the number of its
+		 * descriptor
+		 */
 		void *p = mmap(self->area, SMALL, RW, MAP_PRIVATE |
 			       MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 
@@ -514,7 +528,7 @@ TEST_F(why, other_process)
 	close(pidfd);
 }
 
-/* Asking while somebody else registers, unregisters and unmaps */
+/* Queries while another thread registers, unregisters and unmaps */
 
 struct changer {
 	int uffd;
@@ -555,7 +569,7 @@ TEST_F(why, while_it_changes)
 
 		ASSERT_EQ(0, query(self->uffd, self->area, 2 * SMALL, 0, &q));
 		ASSERT_TRUE(well_formed(&q));
-		/* One look: all modes have the same answer. */
+		/* One lookup: all modes have the same answer. */
 		ASSERT_TRUE(!a->refusal || a->refusal == UFFD_REFUSAL_OWNED);
 		ASSERT_EQ(a->refusal, a[WP_BIT].refusal);
 		ASSERT_EQ(a->address, a[MINOR_BIT].address);

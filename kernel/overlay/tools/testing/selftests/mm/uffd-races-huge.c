@@ -2,18 +2,18 @@
 /*
  * Races of userfaultfd over huge pages of hugetlb: faults and fills against
  * each other, against zaps, hole punch and unmapping, also in page tables that
- * two processes share. How a race is judged is said in uffd-races.h.
+ * two processes share. uffd/races.h describes how a race is judged.
  *
- * To fill or to make a huge page takes milliseconds under emulation. So the
- * volume comes from what copies nothing: CONTINUE, POISON, write protection
- * and zaps. Every race ends with the pool of huge pages as it was.
+ * Filling or allocating a huge page takes milliseconds under emulation. So most
+ * operations are those that copy nothing: CONTINUE, POISON, write protection
+ * and zaps. After every race the pool of huge pages is the same as before.
  */
 #include "../kselftest_harness.h"
 
 #define PAGE	LAB_HUGE
 #include "uffd/race-pages.h"
 
-/* Pages that are worked on, from this one on */
+/* The first of the HOT pages that are worked on */
 #define HOT	16
 static size_t hot;
 
@@ -32,7 +32,7 @@ static size_t some_run(size_t *n)
 	return hot + page;
 }
 
-/* What holds the content of a page: its ends. */
+/* The content of a page is in its first and its last word. */
 static void mark(void *base, size_t page, unsigned int source)
 {
 	__u64 *w = (__u64 *)base + page * WORDS;
@@ -72,7 +72,7 @@ static bool pool_begin(void)
 	return pool_before.total > 0;
 }
 
-/* Drops everything: then the pool has everything. */
+/* Frees all memory: then the pool must have all its pages. */
 static bool pool_end(void)
 {
 	struct lab_pool p;
@@ -90,8 +90,8 @@ static bool pool_end(void)
  * 1. Fill against fill against fault
  *
  * All pages are in the file. Two threads touch each of them once, the handler
- * and others continue them and some are poisoned, all at the same time. Who
- * is first maps the page, and everybody else is told; a marker of poison may be
+ * and others continue them and some are poisoned, all at the same time. The
+ * first fill maps the page, and all others get an error; a poison marker may be
  * overwritten and a page never.
  */
 
@@ -146,7 +146,7 @@ static void fill_continue(unsigned int nr)
 		dither();
 		err = lab_continue(uffd, at(page), n * PAGE, 0, &done);
 		count_fill(err, done, page, continued);
-		/* Where somebody was faster, by itself */
+		/* Past the page of another fill, which this call skips alone */
 		if (done != (__s64)(n * PAGE))
 			n = done > 0 ? done / PAGE : 1;
 	}
@@ -155,7 +155,7 @@ static void fill_continue(unsigned int nr)
 
 /*
  * From the other end, or it would rarely be the first one. Marked as poisoned
- * before: the toucher may be as fast.
+ * before: the touch may be as fast.
  */
 static void fill_poison(unsigned int nr)
 {
@@ -253,11 +253,11 @@ TEST_F_TIMEOUT(fill, race, TIMEOUT_S)
 }
 
 /*
- * 2. Everything against everything
+ * 2. All operations against each other
  *
  * Touches, zaps and fills of a few pages, while holes are punched into the
  * file, pages are put into it and the mapping is replaced. With MISSING alone
- * nobody ever sees a page that was not served.
+ * every page that is read was served.
  */
 
 static bool unmapping;
@@ -286,7 +286,7 @@ static void churn_touch(unsigned int nr)
 			wrong("page %zu holds %llx ... %llx", page, first, last);
 		else
 			ADD(TOUCHED);
-		/* What is there is not interesting any more. */
+		/* Present pages are of no more interest: zap some. */
 		if (sig == SIGSEGV) {
 			sched_yield();
 		} else if (rnd() % 2) {
@@ -297,7 +297,7 @@ static void churn_touch(unsigned int nr)
 	(void)nr;
 }
 
-/* Fills that nobody waits for; some are too early and some too late. */
+/* Fills without a waiter; some are too early and some too late. */
 static void churn_fill(unsigned int nr)
 {
 	for (unsigned int i = 0; !stop; i++) {
@@ -324,7 +324,7 @@ static void churn_fill(unsigned int nr)
 	(void)nr;
 }
 
-/* What is punched is sooner or later made again, which takes its time. */
+/* Punched pages must be allocated again, which takes time. */
 static void churn_punch(unsigned int nr)
 {
 	for (unsigned int i = 0; !stop; i++) {
@@ -347,8 +347,8 @@ static void churn_punch(unsigned int nr)
 }
 
 /*
- * The same memory once more in place of the old. Nobody can touch it before
- * it is armed.
+ * Maps the same memory again in place of the old mapping. It is not accessible
+ * before it is armed.
  */
 static void churn_unmap(unsigned int nr)
 {
@@ -476,18 +476,18 @@ TEST_F_TIMEOUT(churn, race, TIMEOUT_S)
 /*
  * 3. Page tables that two processes share
  *
- * For 1 GiB of a file that both map and arm alike, the kernel lets them have
- * one page table: what one of them fills, poisons or zaps is so for the other.
- * A process that replaces its mapping, and registers it anew, leaves the table
- * and comes back to it.
+ * If both processes map and register 1 GiB of a file in the same way, the
+ * kernel shares one page table: a fill, poison or zap by one of them applies to
+ * the other. A process that replaces its mapping, and registers it again,
+ * leaves the table and joins it again.
  *
- * It takes a lock for each table, which a kernel for less than four processors
- * has not (SPLIT_PTE_PTLOCKS).
+ * This needs a lock per table, which a kernel for less than four processors
+ * does not have (SPLIT_PTE_PTLOCKS).
  */
 
 #define TABLE	(LAB_GIGANTIC / PAGE)
 
-/* What the two tell each other */
+/* State that both processes share */
 struct both {
 	atomic_bool filled;
 	atomic_bool looked;
@@ -568,7 +568,7 @@ TEST_F_TIMEOUT(shared_table, race, TIMEOUT_S)
 		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, both);
 	MAKE(&lab_noreserve_shared, 2 * TABLE, 0, LAB_MISSING);
-	/* The first table that is of this mapping as a whole */
+	/* The first table that this mapping covers completely */
 	hot = (-(uintptr_t)mem.area & (LAB_GIGANTIC - 1)) / PAGE;
 	churn_set(LAB_MISSING, variant->unmapping);
 	pid = fork();
@@ -577,7 +577,7 @@ TEST_F_TIMEOUT(shared_table, race, TIMEOUT_S)
 		other_process();
 	ASSERT_EQ(0, copy_marked(hot));
 	both->filled = true;
-	/* Before the page may go again */
+	/* Before the page can be zapped */
 	for (int i = 0; i < 1000 && !both->looked; i++)
 		lab_sleep_ms(20);
 	ASSERT_TRUE(both->looked);
@@ -593,7 +593,7 @@ TEST_F_TIMEOUT(shared_table, race, TIMEOUT_S)
 
 /*
  * 4. Write protection against zaps, which keep it. A quarter of the operations:
- * each has all processors flush their TLBs, which takes milliseconds.
+ * each flushes the TLBs of all processors, which takes milliseconds.
  */
 
 #define WP_PAGES	64

@@ -2,7 +2,7 @@
 /*
  * Races of userfaultfd over the address space: a fault or a fill against
  * MADV_DONTNEED, mremap, munmap, fork, collapse, and against the end of the
- * registration or of the process. How a race is judged is said in uffd-races.h.
+ * registration or of the process. uffd/races.h describes how a race is judged.
  */
 #include "../kselftest_harness.h"
 #include "uffd/race-pages.h"
@@ -85,10 +85,10 @@ TEST_F_TIMEOUT(dontneed, race, TIMEOUT_S)
 /*
  * 2. Fault and fill against mremap and munmap
  *
- * A few slots of address space, whose mappings come and go: a fresh armed
- * mapping is moved into the slot over what was there, one is moved away and
- * back, or the slot is unmapped. Who touches a slot finds the page that is
- * served there or no mapping, never anything else.
+ * A few slots of address space, whose mappings change: a fresh armed mapping is
+ * moved over the old one in the slot, one is moved away and back, or the slot
+ * is unmapped. A touch of a slot finds the page that is served there or no
+ * mapping, and nothing else.
  */
 
 #define SLOTS		4
@@ -97,7 +97,7 @@ TEST_F_TIMEOUT(dontneed, race, TIMEOUT_S)
 
 static char *slot_at(unsigned int slot)
 {
-	/* every other one stays free, so that they never become neighbours */
+	/* Every other slot stays free, so that mappings are never adjacent. */
 	return mem.area + 2 * slot * SLOT_LEN;
 }
 
@@ -108,7 +108,7 @@ static size_t slot_page(void)
 	return 2 * SLOT_PAGES * (rnd() % SLOTS) + rnd() % SLOT_PAGES;
 }
 
-/* Inaccessible rather than free: nobody else's mapping may come here. */
+/* Inaccessible rather than free: no other mapping may be placed here. */
 static void slot_block(char *slot)
 {
 	if (mmap(slot, SLOT_LEN, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS |
@@ -173,8 +173,8 @@ static void remap_work(unsigned int nr)
 }
 
 /*
- * A page in a slot that is not yet there again; the traces of a slot are set
- * when it is renewed.
+ * A page in a slot that is not filled yet; the traces of a slot are set when it
+ * is renewed.
  */
 static size_t slot_traced_page(void)
 {
@@ -271,10 +271,10 @@ TEST_F_TIMEOUT(remap, race, TIMEOUT_S)
 /*
  * 3. Write protection against writers and fork
  *
- * What every user of it does: writers count up in their pages, a tracker
- * protects, collects the dirty pages and copies them. When all is over, its
- * copy must be the memory: any other is a lost write. Meanwhile the process
- * forks, which copies page tables and write-protects for its own purpose.
+ * The typical use: writers count up in their pages, a tracker protects them,
+ * collects the dirty pages and copies them. In the end its copy must equal the
+ * memory; a difference is a lost write. Meanwhile the process forks, which
+ * copies page tables and write-protects for its own purpose.
  */
 
 #define TRACKED		512
@@ -310,7 +310,7 @@ static void tracked_fork(unsigned int nr)
 		if (!pid) {
 			__u64 v = word(mem.area, page, 0);
 
-			/* The child is not registered and owns its copy. */
+			/* The child is not registered and has its own copy. */
 			if (fork_writes) {
 				*(__u64 *)at(page) = ~0ULL;
 				v = word(mem.area, page, 0) + 1;
@@ -327,7 +327,7 @@ static void tracked_fork(unsigned int nr)
 
 /*
  * First unprotect, then mark, then wake: a mark must not be collected, and the
- * page protected again, before the protection was lifted for it.
+ * page protected again, before the page was unprotected for it.
  */
 static void tracked_serve(const struct uffd_msg *msg)
 {
@@ -463,12 +463,12 @@ TEST_F_TIMEOUT(track, race, TIMEOUT_S)
 /*
  * 4. Fill against collapse
  *
- * MADV_COLLAPSE and khugepaged want to make huge pages of what is touched and
- * filled. Where MISSING is armed they must not fill holes: every touch of one
- * is reported. Where MINOR is armed and all is there, they may, and yet the
- * first touch of each page is reported: nothing is mapped behind our back. (But
- * for MADV_COLLAPSE of the armed mapping itself: it maps what it has made, so
- * with MINOR only the second mapping is collapsed.)
+ * MADV_COLLAPSE and khugepaged try to collapse touched and filled pages to huge
+ * pages. With MISSING they must not fill holes: every touch of a hole is
+ * reported. With MINOR and all pages present they may, but the first touch of
+ * each page must still be reported: no page may be mapped before. (Except by
+ * MADV_COLLAPSE of the armed mapping itself, which maps its huge page. So with
+ * MINOR only the second mapping is collapsed.)
  */
 
 #define THP		"/sys/kernel/mm/transparent_hugepage/"
@@ -563,7 +563,7 @@ static void collapse_work(unsigned int nr)
 
 static void collapse_touch(unsigned int nr)
 {
-	/* Both halves of the crew start at either end and meet. */
+	/* The two threads start at opposite ends and meet. */
 	for (size_t i = 0; i < mem.pages / 2; i++) {
 		size_t page = nr ? i : mem.pages - 1 - i;
 
@@ -612,11 +612,14 @@ static void collapse_round(void)
 	handler_start(collapse_serve);
 	employ(collapse_work, 1);
 	employ(collapse_touch, 2);
-	/* last hired, first to leave */
+	/* the touching threads, which were started last */
 	join_last(2);
 	stop = true;
 	join_workers();
-	/* Now nothing is missing: this may succeed, and must do no harm. */
+	/*
+	 * Now no page is missing: this may succeed, and must not change the
+	 * content.
+	 */
 	for (size_t i = 0; i < mem.len / LAB_HUGE; i++)
 		collapse(collapse_alias ? collapse_alias : mem.area, i);
 	for (size_t i = 0; i < mem.pages; i++)
@@ -692,11 +695,11 @@ TEST_F_TIMEOUT(collapse, race, TIMEOUT_S)
 }
 
 /*
- * 5. Huge pages that are continued whole, against who takes them apart
+ * 5. Huge pages that are continued whole, against splitting
  *
- * One side continues a huge page at a time and lets go of what it has mapped,
- * others touch pages, and the last one punches holes, writes what was there
- * anew, and has huge pages made of it again. Each word is what the file has.
+ * One side continues a huge page at a time and zaps it again. Others touch
+ * pages, and the last one punches holes, rewrites the pages, and collapses them
+ * to huge pages again. Each word must be that of the file.
  */
 
 static size_t whole_page(void)
@@ -741,7 +744,7 @@ static void whole_touch(unsigned int nr)
 		__u64 first = 0, last = 0, v = stamp(page, SERVED);
 		int sig = read_ends(page, &first, &last);
 
-		/* It is cut off. */
+		/* The huge page is truncated. */
 		if (sig == SIGBUS) {
 			ADD(SIGBUS);
 			continue;
@@ -763,13 +766,16 @@ static void whole_take_apart(unsigned int nr)
 		size_t page = whole_page(), n = 1 + rnd() % 8;
 		unsigned long next = COUNT(WHOLE) + rnd() % 4;
 
-		/* Let it be huge for a while. */
+		/* Leave it huge for a while. */
 		for (unsigned int i = 0; !stop && i < 64 && COUNT(WHOLE) < next; i++)
 			relax(i);
 		if (n > mem.pages - page)
 			n = mem.pages - page;
 		if (rnd() % 8 == 0) {
-			/* A cut through a huge page, and back. */
+			/*
+			 * Truncates a huge page in the middle, and extends the
+			 * file again.
+			 */
 			if (ftruncate(mem.fd, (page + 1) * PAGE))
 				wrong("ftruncate: errno %d", errno);
 			if (ftruncate(mem.fd, mem.len))
@@ -799,8 +805,8 @@ static void whole_serve(const struct uffd_msg *msg)
 	if (!is_minor(msg))
 		wrong("page %zu: not a minor fault", page);
 	/*
-	 * EINVAL and EFAULT: it was cut off, or punched. EAGAIN: the page table
-	 * went away for a huge page.
+	 * EINVAL and EFAULT: it was truncated, or punched. EAGAIN: the page
+	 * table was removed for a huge page.
 	 */
 	settle(page, lab_continue(uffd, at(page), PAGE, 0, NULL),
 	       ERRNOS(EEXIST, EFAULT, EINVAL, EAGAIN));
@@ -841,17 +847,17 @@ TEST_F_TIMEOUT(whole, race, TIMEOUT_S)
 /*
  * 6. Huge pages that are filled whole, against fills of a part of them
  *
- * Two sides fill a huge page or some pages of one, and whoever touches a page
- * that is missing gets that one. The last side takes a huge page apart, has it
- * made whole again, so that there is no page table, and lets go of it. Whoever
- * filled a page, it holds the same, or it was declared bad and is a SIGBUS.
+ * Two sides fill a huge page or some pages of it, and a touch of a missing page
+ * is served with that page. The last side splits a huge page, collapses it
+ * again, so that there is no page table, and zaps it. Every fill of a page has
+ * the same content, or the page was declared bad and causes SIGBUS.
  *
  * A hole in the file is as large as a huge page: a smaller one reads as zeroes
- * before it is there, and for good if the huge page cannot be split.
+ * before it is punched, and permanently if the huge page cannot be split.
  */
 
 static char *new_source;
-/* Fills of all of a huge page that are under way */
+/* Fills of a whole huge page that are running */
 static atomic_uint new_filling[2];
 
 /* All of a huge page, or some pages of it */
@@ -904,7 +910,7 @@ static void new_access(size_t page, bool write)
 {
 	__u64 v = stamp(page, SERVED);
 
-	/* A write writes what is there. */
+	/* A write writes the same value. */
 	if (write)
 		__atomic_store_n((__u64 *)at(page) + 1, v, __ATOMIC_RELAXED);
 	check_hot(page, v, v);
@@ -924,10 +930,12 @@ static void new_check(size_t page)
 		wrong("page %zu holds something else", page);
 }
 
-/* Each is lost to the machine. */
+/* Each of them stays lost until the machine reboots. */
 #define NEW_BAD		64
 
-/* Declares a page bad: a signal says so at once to who does, and maps it. */
+/*
+ * Declares a page bad, which maps it; the calling thread gets a signal at once.
+ */
 static void new_fail(size_t page)
 {
 	/* It can be bad already, or its huge page cannot be split. */
@@ -967,7 +975,10 @@ static void new_take_apart(unsigned int nr)
 			ADD(PAGED_OUT);
 			break;
 		case 2:
-			/* Where a file is armed with it, nothing collapses. */
+			/*
+			 * Where a file is registered with it, nothing is
+			 * collapsed.
+			 */
 			if (!lab_is_file(&mem))
 				new_protect(page, n);
 			break;
@@ -1001,7 +1012,10 @@ static void new_serve(const struct uffd_msg *msg)
 		return;
 	}
 	ADD(MISSING);
-	/* A huge page takes longer than this one: often it is let win. */
+	/*
+	 * A fill of a huge page takes longer than this one, which often waits
+	 * for it.
+	 */
 	for (unsigned int i = rnd() % 256; i && !stop; i--) {
 		if (!new_filling[page / HUGE_PAGES])
 			break;
@@ -1059,18 +1073,18 @@ TEST_F_TIMEOUT(whole_new, race, TIMEOUT_S)
 /*
  * 7. Close, unregister and exit while faults wait
  *
- * Nobody serves. Each fault that waits is let go when the userfaultfd is
- * closed, or its range unregistered, and is then the kernel's to resolve; no
- * faulter stays behind.
+ * No handler serves. Each fault that waits is woken when the userfaultfd is
+ * closed, or its range unregistered, and then resolved by the kernel; no thread
+ * keeps waiting.
  *
- * After UNREGISTER it takes a WAKE in 6.12. For minor and write-protect faults
- * it wakes nobody. For missing faults it wakes before it has locked the VMA: a
- * faulter that is quick comes back under the VMA lock, finds the range still
- * armed and waits again, for ever.
+ * In 6.12 UNREGISTER needs a WAKE after it. It does not wake minor and
+ * write-protect faults. It wakes missing faults before it has locked the VMA: a
+ * thread that is quick faults again under the VMA lock, finds the range still
+ * armed and waits again, forever.
  */
 
 #define CLOSERS		4	/* touching threads */
-#define CLOSE_EACH	4	/* pages a thread and round */
+#define CLOSE_EACH	4	/* pages per thread and round */
 #define CLOSE_PAGES	(CLOSERS * CLOSE_EACH)
 
 static __u64 close_modes;
@@ -1094,7 +1108,7 @@ static void close_touch(unsigned int nr)
 	}
 }
 
-/* Has one fault come, or more, and does it wait? */
+/* Causes one or more faults, and checks whether they wait. */
 static bool fault_waits(int fd)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
@@ -1125,7 +1139,7 @@ static void close_round(bool unregister)
 		if (err)
 			wrong("unregister: errno %d", -err);
 		ADD(UNREGISTERED);
-		/* Before it is closed, which would wake everybody anyway. */
+		/* Before it is closed, which would wake all waiters anyway. */
 		meet(CLOSERS + 1);
 	}
 	close(uffd);
@@ -1198,10 +1212,10 @@ TEST_F_TIMEOUT(close, race, TIMEOUT_S)
 }
 
 /*
- * A process ends, by itself or killed, while its threads wait for pages. Its
- * parent serves some of them, for it has the child's userfaultfd from a FORK
- * event, and may be told ESRCH: that memory is gone. A process is dear, so the
- * pages that it asks for are counted, and fewer are wanted.
+ * A process exits, by itself or killed, while its threads wait for pages. Its
+ * parent serves some of them, since it has the child's userfaultfd from a FORK
+ * event, and may get ESRCH: that memory is gone. A process is expensive, so the
+ * pages that it requests are counted, and fewer are required.
  */
 
 #define EXIT_THREADS	4
@@ -1209,7 +1223,7 @@ TEST_F_TIMEOUT(close, race, TIMEOUT_S)
 
 static int exit_uffd = -1;
 
-/* The parent's handler: takes the child's userfaultfd, serves its faults. */
+/* The parent's handler: receives the child's userfaultfd, serves its faults. */
 static void exit_serve(const struct uffd_msg *msg)
 {
 	if (msg->event == UFFD_EVENT_FORK) {
@@ -1221,7 +1235,7 @@ static void exit_serve(const struct uffd_msg *msg)
 	}
 }
 
-/* The page after which the child ends itself, while others wait for theirs */
+/* The page after which the child exits, while other threads wait for theirs */
 static size_t exit_at;
 
 static void *exit_touch(void *arg)
@@ -1248,7 +1262,7 @@ static void exit_child(void)
 		pause();
 }
 
-/* Serves the child until @n pages were asked for or there is no more child. */
+/* Serves the child until @n pages were requested or the child is gone. */
 static void exit_serve_child(pid_t pid, unsigned int n)
 {
 	struct pollfd pfd = { .fd = exit_uffd, .events = POLLIN };
@@ -1258,7 +1272,7 @@ static void exit_serve_child(pid_t pid, unsigned int n)
 
 	while (n) {
 		if (read(exit_uffd, &msg, sizeof(msg)) != sizeof(msg)) {
-			/* Nobody asks: is there anybody? */
+			/* No message: check whether the child still exists. */
 			if (!poll(&pfd, 1, 1) &&
 			    !waitid(P_PID, pid, &info,
 				    WEXITED | WNOHANG | WNOWAIT) &&

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Races of userfaultfd over the content of a file: a fault or a fill against
- * populate, other fills, hole punch, truncate and swap. How a race is judged is
- * said in uffd-races.h.
+ * populate, other fills, hole punch, truncate and swap. uffd/races.h describes
+ * how a race is judged.
  */
 #include "../kselftest_harness.h"
 #include "uffd/race-pages.h"
@@ -10,11 +10,11 @@
 /*
  * 1. Populate against faults
  *
- * A populator makes pages through a second mapping, by store, by write() and
- * by fallocate(), while others touch them first in the armed one. Each page
- * has two marks: begun is set before the populator starts on it, done after.
- * A touch that began after done saw a present page, one that was over before
- * begun saw a hole; in between both answers are right.
+ * A populator writes pages through a second mapping: by a store, by write() and
+ * by fallocate(). Other threads touch them for the first time in the armed one.
+ * Each page has two marks: begun is set before the populator starts on it, done
+ * after. A touch that began after done saw a present page, one that was over
+ * before begun saw a hole; in between both answers are right.
  */
 
 enum { BY_STORE, BY_WRITE, BY_FALLOCATE, WAYS };
@@ -26,8 +26,8 @@ static unsigned int way(size_t page)
 }
 
 /*
- * write() copies in bytes, from the front: who reads a page meanwhile may see a
- * word whose front is new and whose end is old.
+ * write() copies bytes from the front: a concurrent reader may see a word whose
+ * front is new and whose end is old.
  */
 static bool torn(__u64 v, __u64 before, __u64 after)
 {
@@ -40,7 +40,7 @@ static bool torn(__u64 v, __u64 before, __u64 after)
 	return false;
 }
 
-/* What may be seen while both sides are at work, and what for sure is. */
+/* Valid words while both sides are at work, and after done */
 static bool populated_word_ok(size_t page, __u64 v, bool done)
 {
 	bool rewritten = way(page) != BY_FALLOCATE;
@@ -57,9 +57,9 @@ static bool populated_word_ok(size_t page, __u64 v, bool done)
 }
 
 /*
- * Both sides go through a block in one order. By turns one of them is slower,
- * or they wait a little for each other at every page, so that each comes first
- * now and then, and now and then they coincide.
+ * Both sides process a block in the same order. In turn one of them is slower,
+ * or they wait a little for each other at every page, so that either one comes
+ * first at times, and at times they coincide.
  */
 static size_t block_order(size_t start)
 {
@@ -143,7 +143,7 @@ static void populate_make(unsigned int nr)
 	}
 }
 
-/* The word that a page keeps behind the first one, which a store may set. */
+/* The content after the first word, which a store may have set */
 static bool populated_page_ok(size_t page)
 {
 	__u64 first = word(mem.alias, page, 0);
@@ -210,10 +210,10 @@ TEST_F_TIMEOUT(populate, race, TIMEOUT_S)
 }
 
 /*
- * The same with two armed mappings of one file and nobody else: whichever
- * touch of a page comes first has the kernel make it, the other one finds it
- * and is a minor fault. So each page is reported exactly once, whatever the
- * order, and reported + made = touched.
+ * The same with two armed mappings of one file and no other thread: the first
+ * touch of a page makes the kernel allocate it, the second one finds it and is
+ * a minor fault. So each page is reported exactly once in any order, and
+ * reported + made = touched.
  */
 
 static char *twin;
@@ -279,10 +279,10 @@ TEST_F_TIMEOUT(twins, race, TIMEOUT_S)
 /*
  * 2. Fill against fill
  *
- * Several threads fill the same pages, each in its own way, a few at a time.
- * One of them wins each page and the others are told so; the page is whole
- * and the winner's. In a file, every fourth page is in the page cache before,
- * for CONTINUE to find.
+ * Several threads fill the same pages, each with a different operation, a few
+ * pages at a time. Each page is filled by exactly one of them, and the others
+ * get an error; the page has the complete content of the winner. In a file,
+ * every fourth page is in the page cache before, for CONTINUE to find.
  */
 
 enum { BY_COPY_A, BY_COPY_B, BY_ZEROPAGE, BY_POISON, BY_CONTINUE, FILLERS };
@@ -294,7 +294,7 @@ static const unsigned int fill_source[] = {
 	[BY_CONTINUE] = POPULATED,
 };
 
-#define FILL_MAX	8	/* pages a call */
+#define FILL_MAX	8	/* pages per call */
 
 static atomic_uchar winners[MAX_PAGES];	/* one bit for each filler */
 static unsigned int nr_fillers;
@@ -322,7 +322,7 @@ static int fill(unsigned int how, size_t page, size_t n, __s64 *done)
 	}
 }
 
-/* Fills [@page, @end) as far as the others let it. */
+/* Fills [@page, @end) as far as the other fills allow. */
 static void fill_range(unsigned int how, size_t page, size_t end)
 {
 	while (page < end) {
@@ -357,7 +357,10 @@ static void fill_all(unsigned int nr)
 
 		meet(nr_fillers);
 		for (; page < end; page += n) {
-			/* Poison is quick: it gets few pages, or wins all. */
+			/*
+			 * Poisoning is fast: it gets few pages, or it would win
+			 * all.
+			 */
 			if (nr == BY_POISON) {
 				n = 8;
 				fill_range(nr, page + 3, page + 4);
@@ -392,8 +395,8 @@ static void fill_judge(size_t page)
 		return;
 	}
 	/*
-	 * A fill may overwrite a poison marker in 6.12; what follows is judged
-	 * as if the marker had never been there.
+	 * A fill may overwrite a poison marker in 6.12; then the page is judged
+	 * as if there had never been a marker.
 	 */
 	if (w != filled)
 		ADD(OVER_POISON);
@@ -403,7 +406,7 @@ static void fill_judge(size_t page)
 		      word(mem.area, page, 0));
 }
 
-/* The page frames that a file holds, by the file's own account */
+/* The page frames that a file has, from stat() */
 static void fill_judge_blocks(void)
 {
 	long pages = 0;
@@ -419,9 +422,9 @@ static void fill_judge_blocks(void)
 }
 
 /*
- * Memory that is held, in pages: anonymous and shared, by the whole system's
- * count, and what is charged to this process, which includes a page that is
- * in no page table and no file any more and yet not free.
+ * Allocated memory in pages: anonymous and shared, as counted for the whole
+ * system, and the memory charged to this process. The latter includes a leaked
+ * page: one that is in no page table and no file but not free.
  */
 struct usage {
 	long anon;
@@ -431,7 +434,7 @@ struct usage {
 
 #define CGROUP		"/sys/fs/cgroup/uffd-races"
 
-/* Everything that this process uses from now on is charged to a cgroup. */
+/* Charges all memory that this process uses from now on to a control group. */
 static bool charge_begin(void)
 {
 	return write_setting("/sys/fs/cgroup/cgroup.subtree_control", "+memory") &&
@@ -447,7 +450,7 @@ static void charge_end(void)
 
 static bool usage(struct usage *u)
 {
-	/* Pages wait in lists of the CPUs, and counts do: flush them. */
+	/* Flush the per-CPU lists of pages and counters. */
 	if (!write_setting("/proc/sys/vm/drop_caches", "1") ||
 	    !write_setting("/proc/sys/vm/stat_refresh", "1"))
 		return false;
@@ -509,7 +512,7 @@ TEST_F_TIMEOUT(fill, race, TIMEOUT_S)
 	ASSERT_TRUE(charge_begin());
 	MAKE(variant->type, round_pages(1024), 0, variant->modes);
 	nr_fillers = variant->fillers;
-	/* the first round warms up what stays: stacks, slabs, page tables */
+	/* The first round allocates what stays: stacks, slabs, page tables. */
 	fill_round();
 	ASSERT_TRUE(usage(&before));
 	while (more(COUNT(FILLED), wanted))
@@ -531,16 +534,17 @@ TEST_F_TIMEOUT(fill, race, TIMEOUT_S)
 /*
  * 3. Fault against hole punch
  *
- * MISSING: whatever hole is punched, nobody ever sees a page that was not
- * served. MINOR: pages are written through the file, found or, in a hole, made
- * by the kernel. The punch itself must end although faults go on for ever.
+ * MISSING: every page that is read was served, also if holes are punched.
+ * MINOR: pages are written through the file and found, or the kernel allocates
+ * them in a hole. The punch itself must end although there are always new
+ * faults.
  */
 
 static atomic_ulong longest_ms;
 
 /*
- * Through the second mapping, word by word, each of which is old or new to
- * whoever looks; write() copies in bytes.
+ * Through the second mapping, word by word, of which each reader sees the old
+ * or the new one; write() copies bytes.
  */
 static void populate_words(size_t page)
 {
@@ -556,7 +560,7 @@ static void hot_populate(unsigned int nr)
 	while (!stop) {
 		size_t page = traced_page(POPULATE_ME);
 
-		/* before or after: the touch shall race with this */
+		/* Before or after the punch, so that the touch races with it */
 		if (rnd() % 2)
 			trace[page] = TOUCH_ME;
 		populate_words(page);
@@ -605,7 +609,7 @@ static void hot_serve(const struct uffd_msg *msg)
 		ADD(MINOR);
 		if (!minor_armed)
 			wrong("minor fault on page %zu", page);
-		/* EFAULT is a hole, EINVAL is beyond the end of the file */
+		/* EFAULT: a hole; EINVAL: beyond the end of the file */
 		err = lab_continue(uffd, at(page), PAGE, 0, NULL);
 		settle(page, err, window_stays ? ERRNOS(EEXIST, EFAULT, EINVAL) :
 						 ERRNOS(EEXIST, EFAULT));
@@ -672,7 +676,7 @@ TEST_F_TIMEOUT(punch, race, TIMEOUT_S)
 static atomic_uint size_seq;
 static atomic_ulong size_pages;
 
-#define CUT	(mem.pages / 2)	/* only this page is ever cut in its middle */
+#define CUT	(mem.pages / 2)	/* only this page is ever cut in the middle */
 
 static void truncate_touch(unsigned int nr)
 {
@@ -705,7 +709,7 @@ static void truncate_touch(unsigned int nr)
 
 static void set_size(size_t bytes)
 {
-	/* A few touches for the answer SIGBUS, more for a fault. */
+	/* A few touches where SIGBUS is the answer, more where a fault is. */
 	for (size_t i = 0; i < (bytes == mem.len ? WINDOW : 6); i++)
 		trace[CUT + i] = TOUCH_ME;
 	size_seq++;
@@ -782,10 +786,10 @@ TEST_F_TIMEOUT(truncate, race, TIMEOUT_S)
 /*
  * 5. Fault against swap
  *
- * Everything is populated and paged out while it is touched. A page in swap is
- * present: with MINOR armed, each first touch of a round is a minor fault, and
- * what comes back is what went out. It is reported again only where the page
- * went out once more before the touch was over.
+ * All pages are populated and paged out while they are touched. A page in swap
+ * is present: with MINOR, each first touch of a round is a minor fault, and the
+ * content is the same as before. It is reported again only if the page was
+ * paged out again before the touch was over.
  */
 
 #define SWAP_PAGES	2048
@@ -797,7 +801,7 @@ static void swap_out(size_t page, size_t n)
 	ADD(PAGED_OUT);
 }
 
-/* Where the touchers are: there it hurts most. */
+/* At the pages being touched, where most races are */
 static atomic_ulong swap_at;
 
 static void swap_work(unsigned int nr)
@@ -845,7 +849,7 @@ static void swap_serve(const struct uffd_msg *msg)
 	settle(page, lab_continue(uffd, at(page), PAGE, 0, NULL), ERRNOS(0));
 }
 
-/* One round: the crew runs to its end while others page out. */
+/* One round: the threads run to their end while another one pages out. */
 static void swap_round(work_fn fn, unsigned int n,
 		       void (*server)(const struct uffd_msg *msg))
 {
@@ -907,7 +911,7 @@ TEST_F_TIMEOUT(swap_minor, race, TIMEOUT_S)
 		if (lab_blocks(&mem) != (long)(mem.len / 512))
 			wrong("%ld blocks for %zu pages", lab_blocks(&mem),
 			      mem.pages);
-		/* What the next round touches first is in swap, all of it. */
+		/* All pages that the next round touches first are in swap. */
 		swap_out(0, mem.pages);
 		if (madvise(mem.area, mem.len, MADV_DONTNEED))
 			wrong("MADV_DONTNEED: errno %d", errno);
@@ -917,9 +921,9 @@ TEST_F_TIMEOUT(swap_minor, race, TIMEOUT_S)
 }
 
 /*
- * With WP armed, all pages are protected and some of them written, once, while
- * they are paged out. Write protection goes to swap and back: exactly the
- * written ones are reported, exactly once, and the others stay protected.
+ * With WP, all pages are protected and some of them written, once, while they
+ * are paged out. Swap entries keep the protection: exactly the written pages
+ * are reported, exactly once, and the others stay protected.
  */
 
 static void swap_write(unsigned int nr)

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Every error that the userfaultfd calls return for each kind of memory, with
- * the field that says how far the kernel came:
+ * Every error that the userfaultfd calls return for each memory type, with the
+ * field that reports the partial progress:
  *
- *	arguments refused	the field is left alone
- *	failed at once		ioctl() and the field say the same error
- *	failed on the way	ioctl() says EAGAIN, the field how many bytes
+ *	arguments rejected	the field is not written
+ *	failed at once		ioctl() and the field report the same error
+ *	failed on the way	ioctl() returns EAGAIN, the field has the bytes
  *
- * Not here, because no test can make them: EINTR of a fill needs a fatal
+ * Not tested, since no test can cause them: EINTR of a fill needs a fatal
  * signal, and ENOMEM of a memory cgroup comes with the OOM killer.
  */
 #include "../kselftest_harness.h"
@@ -55,7 +55,7 @@ TEST_F(api, handshake)
 {
 	struct uffdio_api api = { .api = UFFD_API + 1, .features = 0 };
 
-	/* A refusal clears the struct and leaves another try. */
+	/* A rejected call clears the struct, and a retry is possible. */
 	api.ioctls = 1;
 	EXPECT_EQ(-EINVAL, lab_ioctl(self->uffd, UFFDIO_API, &api));
 	EXPECT_TRUE(lab_all(&api, sizeof(api), 0));
@@ -67,12 +67,12 @@ TEST_F(api, handshake)
 
 	api.api = UFFD_API;
 	EXPECT_EQ(0, lab_ioctl(self->uffd, UFFDIO_API, &api));
-	/* More features and ioctls may come; these stay. */
+	/* More features and ioctls may be added; these stay. */
 	EXPECT_EQ(0U, BASE_FEATURES & ~api.features);
 	EXPECT_EQ(1ULL << _UFFDIO_REGISTER | 1ULL << _UFFDIO_UNREGISTER |
 		  1ULL << _UFFDIO_API, api.ioctls);
 
-	/* Once only */
+	/* Only once */
 	api.features = 0;
 	EXPECT_EQ(-EINVAL, lab_ioctl(self->uffd, UFFDIO_API, &api));
 	EXPECT_EQ(-EINVAL, lab_ioctl(self->uffd, _IO(UFFDIO, 0x3e), NULL));
@@ -85,7 +85,7 @@ TEST_F(api, read_and_poll)
 	struct uffd_msg msg;
 
 	ASSERT_EQ(0, lab_ioctl(self->uffd, UFFDIO_API, &api));
-	/* poll() is for those who read without blocking. */
+	/* poll() works only with O_NONBLOCK. */
 	EXPECT_EQ(1, poll(&pfd, 1, 0));
 	EXPECT_EQ(POLLERR, pfd.revents);
 	ASSERT_EQ(0, fcntl(self->uffd, F_SETFL, O_NONBLOCK));
@@ -102,7 +102,7 @@ TEST_F(api, system_call_flags)
 	EXPECT_EQ(-EINVAL, lab_uffd(1 << 30, 0));
 }
 
-/* The device gives the same thing to whoever may open it. */
+/* The device returns the same descriptor to every process that may open it. */
 TEST_F(api, device)
 {
 	struct uffdio_api api = { .api = UFFD_API };
@@ -153,12 +153,12 @@ TEST_F(api, without_privilege)
 	close(sysctl);
 }
 
-/* Every kind of memory */
+/* Every memory type */
 
 LAB_FIXTURE(mem);
 LAB_ALL_VARIANTS(mem);
 
-/* Ranges that no call takes. The mode is a good one for each. */
+/* Ranges that every call rejects. The mode is valid for each. */
 TEST_F(mem, bad_range)
 {
 	struct lab *l = &self->l;
@@ -192,7 +192,7 @@ TEST_F(mem, bad_range)
 				TH_LOG("%s: %s", op_name[op], bad[i].what);
 		}
 	}
-	/* Sources: COPY takes any alignment, MOVE does not. */
+	/* Sources: COPY accepts any alignment, MOVE does not. */
 	EXPECT_REFUSED(-EINVAL, l->uffd, COPY, l->m.area, (void *)-l->m.page,
 		       l->m.page, 0);
 	EXPECT_REFUSED(-EINVAL, l->uffd, MOVE, l->m.area, (void *)-l->m.page,
@@ -231,7 +231,7 @@ TEST_F(mem, bad_mode)
 			       l->m.page, bad[i].mode);
 }
 
-/* Arguments that cannot be read, or whose answer cannot be written */
+/* The arguments cannot be read, or the results cannot be written. */
 TEST_F(mem, bad_pointer)
 {
 	struct lab *l = &self->l;
@@ -253,7 +253,7 @@ TEST_F(mem, bad_pointer)
 		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, arg);
 
-	/* Registered all the same */
+	/* It is registered anyway. */
 	r = arg;
 	*r = (struct uffdio_register) {
 		.range = { (uintptr_t)l->m.area, l->m.len },
@@ -262,7 +262,7 @@ TEST_F(mem, bad_pointer)
 	EXPECT_EQ(-EFAULT, lab_ioctl(l->uffd, UFFDIO_REGISTER, r));
 	EXPECT_FAULT(l, &t, page_at(l, 0), false, 0, 0);
 
-	/* Filled all the same, but whoever waits is not woken. */
+	/* It is filled anyway, but waiters are not woken. */
 	ASSERT_EQ(0, mprotect(arg, LAB_PAGE, PROT_READ | PROT_WRITE));
 	c = arg;
 	*c = (struct uffdio_copy) {
@@ -276,7 +276,7 @@ TEST_F(mem, bad_pointer)
 	EXPECT_TOUCHED(&t, src_at(l, 0)[0]);
 }
 
-/* Where nothing is registered, or less than the range */
+/* Nothing is registered, or less than the range */
 TEST_F(mem, not_registered)
 {
 	struct lab *l = &self->l;
@@ -292,7 +292,7 @@ TEST_F(mem, not_registered)
 		       page, UFFDIO_WRITEPROTECT_MODE_WP);
 	EXPECT_REFUSED(0, l->uffd, WAKE, page_at(l, 0), NULL, page, 0);
 
-	/* Pages 1 to 6, of which 4 is unmapped: three ways to leave */
+	/* Pages 1 to 6, of which 4 is unmapped: three ways to stop there */
 	ASSERT_EQ(0, lab_register(l->uffd, page_at(l, 1), 6 * page,
 				  all_modes(&l->m), NULL));
 	ASSERT_EQ(0, munmap(page_at(l, 4), page));
@@ -306,7 +306,7 @@ TEST_F(mem, not_registered)
 		EXPECT_FAILED(-ENOENT, l->uffd, op, page_at(l, 4), l->src,
 			      page);
 	}
-	/* Write protection goes from mapping to mapping and over holes. */
+	/* Write protection continues over mappings and holes. */
 	EXPECT_REFUSED(0, l->uffd, WRITEPROTECT, page_at(l, 1), NULL, 6 * page,
 		       UFFDIO_WRITEPROTECT_MODE_WP);
 	EXPECT_REFUSED(-ENOENT, l->uffd, WRITEPROTECT, page_at(l, 4), NULL,
@@ -314,7 +314,7 @@ TEST_F(mem, not_registered)
 	EXPECT_REFUSED(-ENOENT, l->uffd, WRITEPROTECT, page_at(l, 6), NULL,
 		       2 * page, UFFDIO_WRITEPROTECT_MODE_WP);
 
-	/* Two mappings, both registered: still one fill each */
+	/* Two mappings, both registered: each fill still stops between them. */
 	ASSERT_EQ(0, lab_register(l->uffd, page_at(l, 5), page, LAB_WP, NULL));
 	ASSERT_EQ(0, mprotect(page_at(l, 6), page, PROT_READ));
 	for (op = 0; op < FILLS; op++)
@@ -335,17 +335,23 @@ TEST_F(mem, register_range)
 	EXPECT_EQ(-EINVAL, lab_register(l->uffd, page_at(l, 3), 2 * page,
 					LAB_MISSING, NULL));
 	EXPECT_EQ(-EINVAL, lab_unregister(l->uffd, page_at(l, 3), 2 * page));
-	/* Something is. */
+	/* One part is mapped. */
 	EXPECT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
 				  NULL));
-	/* It has an owner, and another part none. */
+	/*
+	 * One part is registered by another userfaultfd, and another part by
+	 * none.
+	 */
 	EXPECT_EQ(-EBUSY, lab_register(other, page_at(l, 7), page, LAB_MISSING,
 				       NULL));
 	EXPECT_EQ(0, lab_unregister(l->uffd, page_at(l, 0), page));
 	EXPECT_EQ(-EBUSY, lab_register(other, l->m.area, l->m.len, LAB_WP,
 				       NULL));
 	EXPECT_EQ(0, lab_register(other, l->m.area, page, LAB_MISSING, NULL));
-	/* Whose fd does not matter for a fill, only that there is one. */
+	/*
+	 * A fill works through any userfaultfd, if the range is registered with
+	 * one.
+	 */
 	EXPECT_DONE(l->uffd, COPY, page_at(l, 0), l->src, page);
 	EXPECT_DONE(other, COPY, page_at(l, 1), l->src, page);
 	close(other);
@@ -374,7 +380,7 @@ TEST_F(mem, exists)
 			      page);
 		EXPECT_FAILED(-EEXIST, l->uffd, op, page_at(l, 3), l->src,
 			      4 * page);
-		/* Only those who wait for what was filled are woken. */
+		/* Only waiters of filled pages are woken. */
 		ASSERT_EQ(0, lab_touch_start(&t, page_at(l, 5), false, 0));
 		ASSERT_EQ(0, lab_read_msg(l->uffd, &msg, LAB_DEADLINE_MS));
 		EXPECT_PARTIAL(3 * page, l->uffd, op, page_at(l, 0), l->src,
@@ -390,7 +396,7 @@ TEST_F(mem, exists)
 	}
 }
 
-/* Poison refuses to cover anything, and a second poison too. */
+/* POISON never replaces a page, nor other poison. */
 TEST_F(mem, poison_exists)
 {
 	struct lab *l = &self->l;
@@ -444,7 +450,7 @@ TEST_F(mem, wp_mode_without_wp)
 		       l->m.page, 0);
 }
 
-/* madvise() that waits until its event was read */
+/* A thread in madvise(), which waits until its event is read */
 static void *dontneed_fn(void *arg)
 {
 	const struct lab *l = arg;
@@ -454,8 +460,8 @@ static void *dontneed_fn(void *arg)
 }
 
 /*
- * Until somebody read that the mappings change, every fill is told to come
- * back. This is looked at before the arguments are.
+ * While the event is unread, every fill returns EAGAIN. This is checked before
+ * the arguments.
  */
 TEST_F(mem, mappings_change)
 {
@@ -488,7 +494,7 @@ TEST_F(mem, mappings_change)
 	EXPECT_DONE(l->uffd, COPY, page_at(l, 1), l->src, l->m.page);
 }
 
-/* A child registers memory, hands over its userfaultfd and dies. */
+/* A child registers memory, hands over its userfaultfd and exits. */
 static int child_uffd(struct lab *l, pid_t *pid, int hold)
 {
 	char control[CMSG_SPACE(sizeof(int))] = { 0 };
@@ -517,7 +523,7 @@ static int child_uffd(struct lab *l, pid_t *pid, int hold)
 		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
 		if (sendmsg(sk[1], &msg, 0) != 1)
 			_exit(2);
-		/* Until the test lets it go, touch what the test fills. */
+		/* Touches what the test fills, until the test releases it. */
 		if (hold) {
 			if (memcmp(page_at(l, 1), src_at(l, 1), l->m.page))
 				_exit(3);
@@ -553,7 +559,7 @@ TEST_F(mem, process_is_gone)
 			       0);
 	EXPECT_REFUSED(-ESRCH, uffd, WRITEPROTECT, l->m.area, NULL, l->m.page,
 		       0);
-	/* Two that say it in other words, and one that never asks */
+	/* Two have their own errnos, and one does not check. */
 	EXPECT_REFUSED(-ENOMEM, uffd, REGISTER, l->m.area, NULL, l->m.page,
 		       LAB_MISSING);
 	EXPECT_REFUSED(-ENOMEM, uffd, UNREGISTER, l->m.area, NULL, l->m.page,
@@ -562,7 +568,7 @@ TEST_F(mem, process_is_gone)
 	close(uffd);
 }
 
-/* The memory of another process is filled, from memory of this one. */
+/* Fills the memory of another process, from memory of this one. */
 TEST_F(mem, other_process)
 {
 	struct lab *l = &self->l;
@@ -574,11 +580,11 @@ TEST_F(mem, other_process)
 	ASSERT_LE(0, uffd);
 	EXPECT_EQ(0, lab_read_msg(uffd, &msg, LAB_DEADLINE_MS));
 	EXPECT_EQ((__u64)(uintptr_t)page_at(l, 1), msg.arg.pagefault.address);
-	/* MOVE stays at home. */
+	/* MOVE only works within a process. */
 	EXPECT_REFUSED(-EINVAL, uffd, MOVE, page_at(l, 1), src_at(l, 1),
 		       l->m.page, 0);
 	EXPECT_DONE(uffd, COPY, page_at(l, 1), src_at(l, 1), l->m.page);
-	/* A wrong content would make it exit by itself. */
+	/* The child exits by itself if the content is wrong. */
 	lab_sleep_ms(LAB_QUIET_MS);
 	EXPECT_EQ(0, kill(pid, SIGKILL));
 	EXPECT_EQ(pid, waitpid(pid, &status, 0));
@@ -612,7 +618,7 @@ TEST_F(file, continue_of_a_hole)
 	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 4), NULL, page);
 }
 
-/* Present in the file, not mapped: shared fills see it, private ones do not. */
+/* Present in the file, not mapped: shared fills fail, private fills do not. */
 TEST_F(file, exists_in_the_file)
 {
 	struct lab *l = &self->l;
@@ -638,7 +644,7 @@ TEST_F(file, exists_in_the_file)
 		}
 		ASSERT_EQ(0, madvise(l->m.area, l->m.len, MADV_DONTNEED));
 	}
-	/* Poison is of the mapping in either. */
+	/* Poison belongs to the mapping in both cases. */
 	EXPECT_DONE(l->uffd, POISON, page_at(l, 3), NULL, page);
 	EXPECT_TRUE(same_at(l, alias_at(l, 3), 3));
 }
@@ -651,8 +657,8 @@ LAB_VARIANT(sized, ramfs_shared);
 LAB_VARIANT(sized, ramfs_private);
 
 /*
- * The end of the file counts in whole pages: page 3 of this file has one byte
- * and is inside, page 4 is not. CONTINUE finds another word for it.
+ * The end of the file is rounded up to pages: page 3 of this file has one byte
+ * and is inside, page 4 is not. CONTINUE returns a different errno.
  */
 TEST_F(sized, end_of_file)
 {
@@ -673,7 +679,7 @@ TEST_F(sized, end_of_file)
 		EXPECT_PARTIAL(2 * page, l->uffd, op, page_at(l, 2), l->src,
 			       4 * page);
 		EXPECT_FAILED(want, l->uffd, op, page_at(l, 7), l->src, page);
-		/* And no fault is reported there. */
+		/* No fault is reported beyond the end. */
 		EXPECT_EQ(SIGBUS, lab_access(page_at(l, 4), false, &v, &code));
 		EXPECT_EQ(BUS_ADRERR, code);
 		EXPECT_NO_MSG(l);
@@ -707,14 +713,19 @@ TEST_F(shmem, hwpoison)
 	pfn = lab_pagemap(alias_at(l, 3)) & ((1ULL << 55) - 1);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
 				  NULL));
-	/* This process is told, since it maps the page; it may not ignore it. */
+	/*
+	 * This process gets SIGBUS, since it maps the page, and cannot ignore
+	 * it.
+	 */
 	signal(SIGBUS, hwpoison_told);
 	ASSERT_EQ(0, madvise(alias_at(l, 3), l->m.page, MADV_HWPOISON));
 	EXPECT_FAILED(-EIO, l->uffd, CONTINUE, page_at(l, 3), NULL, l->m.page);
 	EXPECT_PARTIAL(3 * l->m.page, l->uffd, CONTINUE, page_at(l, 0), NULL,
 		       PAGES * l->m.page);
 
-	/* Nor does a fault get it, where present memory is mapped. */
+	/*
+	 * A fault does not map it either, where the kernel maps present pages.
+	 */
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
 				  NULL));
 	lab_catch_signals();
@@ -722,7 +733,7 @@ TEST_F(shmem, hwpoison)
 	EXPECT_EQ(BUS_MCEERR_AR, code);
 	EXPECT_NO_MSG(l);
 
-	/* The page is good really; give it back where the kernel can. */
+	/* The page is not really bad; unpoison it if the kernel can. */
 	ASSERT_EQ(0, ftruncate(l->m.fd, 0));
 	f = fopen("/sys/kernel/debug/hwpoison/unpoison-pfn", "we");
 	if (f) {
@@ -731,14 +742,14 @@ TEST_F(shmem, hwpoison)
 	}
 }
 
-/* shmem that is shared, on a file system with a limit */
+/* Shared shmem, on a file system with a limit */
 
 FIXTURE(full) {
 	struct lab l;
 	int root;
 };
 
-/* Four pages; nobody can reach the mount but through the directory's fd. */
+/* Four pages; the mount is only reachable through the descriptor. */
 FIXTURE_SETUP(full)
 {
 	struct lab *l = &self->l;
@@ -790,12 +801,15 @@ TEST_F(full, copy_and_zeropage)
 		for (i = 0; i < 20; i++)
 			EXPECT_FAILED(-ENOMEM, l->uffd, op, page_at(l, 4),
 				      l->src, page);
-		/* A page that is present needs no room. (Stock: -ENOMEM) */
+		/* A present page needs no space. (Stock: -ENOMEM) */
 		EXPECT_FAILED(-EEXIST, l->uffd, op, page_at(l, 0), l->src,
 			      page);
 		EXPECT_EQ((long)(4 * page / 512), lab_blocks(&l->m));
 
-		/* One out, one in; a fill that fails takes none. */
+		/*
+		 * One page freed allows one fill; a fill that fails uses no
+		 * space.
+		 */
 		ASSERT_EQ(0, fallocate(l->m.fd, FALLOC_FL_PUNCH_HOLE |
 				       FALLOC_FL_KEEP_SIZE, 0, page));
 		EXPECT_EQ(1, free_pages(self->root));
@@ -811,7 +825,7 @@ TEST_F(full, copy_and_zeropage)
 	}
 }
 
-/* The same where the content came in while no lock was held */
+/* The same if the content was read while no lock was held */
 TEST_F(full, copy_from_absent_source)
 {
 	struct lab *l = &self->l;
@@ -828,7 +842,7 @@ TEST_F(full, copy_from_absent_source)
 	EXPECT_EQ((long)(4 * page / 512), lab_blocks(&l->m));
 }
 
-/* POISON needs no memory, CONTINUE has it already. */
+/* POISON needs no memory, and CONTINUE uses existing memory. */
 TEST_F(full, poison_and_continue)
 {
 	struct lab *l = &self->l;
@@ -842,7 +856,7 @@ TEST_F(full, poison_and_continue)
 	EXPECT_EQ(0, free_pages(self->root));
 }
 
-/* Anonymous memory: what it refuses, and MOVE */
+/* Anonymous memory: what it rejects, and MOVE */
 
 LAB_FIXTURE(anon);
 LAB_VARIANT(anon, anon);
@@ -856,7 +870,7 @@ TEST_F(anon, continue_never)
 	EXPECT_FAILED(-EINVAL, l->uffd, CONTINUE, l->m.area, NULL, l->m.page);
 }
 
-/* One entry for 2 MiB is not replaced, not even where it holds zeroes. */
+/* One entry for 2 MiB is not replaced, not even if it maps the zero page. */
 TEST_F(anon, exists_as_huge_page)
 {
 	struct lab *l = &self->l;
@@ -897,10 +911,10 @@ TEST_F(anon, move)
 		    l->m.page);
 	EXPECT_TOUCHED(&t, src_at(l, 2)[0]);
 	EXPECT_TRUE(same_at(l, page_at(l, 2), 2));
-	/* What moved is gone where it was. */
+	/* A moved page is gone from the source. */
 	EXPECT_FALSE(lab_pm(copy + 2 * l->m.page, LAB_PM_PRESENT));
 	EXPECT_ACCESS(copy + 2 * l->m.page, false, 0);
-	/* The rest in one go, over the hole: zeroes are a page, too. */
+	/* The rest in one call, over the hole: the zero page is a page, too. */
 	EXPECT_EQ(-EAGAIN, lab_move(l->uffd, l->m.area, copy, l->m.len, 0,
 				    &done));
 	EXPECT_EQ((__s64)(2 * l->m.page), done);
@@ -954,14 +968,14 @@ TEST_F(anon, move_errors)
 	ASSERT_NE(MAP_FAILED, copy);
 	memcpy(copy, l->src, l->m.len);
 
-	/* Unlike the others: EINVAL where nothing is registered */
+	/* Unlike other fills: EINVAL if nothing is registered */
 	EXPECT_FAILED(-EINVAL, l->uffd, MOVE, l->m.area, copy, page);
 	ASSERT_EQ(0, lab_register(l->uffd, page_at(l, 0), 6 * page,
 				  LAB_MISSING, NULL));
 	ASSERT_EQ(0, lab_register(l->uffd, shm.area, shm.len, LAB_MISSING,
 				  NULL));
 
-	/* Leaves the mapping, at either end; shared, at either end */
+	/* Beyond the mapping, at either end; shared memory, at either end */
 	EXPECT_FAILED(-EINVAL, l->uffd, MOVE, page_at(l, 5), copy, 2 * page);
 	EXPECT_FAILED(-EINVAL, l->uffd, MOVE, l->m.area, shm.area, page);
 	EXPECT_FAILED(-EINVAL, l->uffd, MOVE, shm.area, copy, page);
@@ -971,7 +985,7 @@ TEST_F(anon, move_errors)
 	EXPECT_FAILED(-ENOENT, l->uffd, MOVE, page_at(l, 0), page_at(l, 4),
 		      page);
 
-	/* Other protection, not writable, locked memory */
+	/* Different protection, not writable, locked memory */
 	ASSERT_EQ(0, mprotect(copy, page, PROT_READ));
 	EXPECT_FAILED(-EINVAL, l->uffd, MOVE, page_at(l, 0), copy, page);
 	ASSERT_EQ(0, mprotect(page_at(l, 0), page, PROT_READ));
@@ -982,7 +996,7 @@ TEST_F(anon, move_errors)
 	EXPECT_FAILED(-EINVAL, l->uffd, MOVE, page_at(l, 0), copy, page);
 	ASSERT_EQ(0, munlock(copy, page));
 
-	/* A hole in the source; wanted, it counts as moved */
+	/* A hole in the source: an error, or counted as moved on request */
 	ASSERT_EQ(0, madvise(copy + page, page, MADV_DONTNEED));
 	EXPECT_FAILED(-ENOENT, l->uffd, MOVE, page_at(l, 1), copy + page,
 		      page);
@@ -992,7 +1006,7 @@ TEST_F(anon, move_errors)
 	EXPECT_FALSE(lab_pm(page_at(l, 1), LAB_PM_PRESENT));
 	EXPECT_PARTIAL(page, l->uffd, MOVE, page_at(l, 0), copy, 3 * page);
 
-	/* Something at the destination: a page, poison */
+	/* The destination is in use: a page, poison */
 	EXPECT_FAILED(-EEXIST, l->uffd, MOVE, page_at(l, 0), copy + 2 * page,
 		      page);
 	EXPECT_DONE(l->uffd, POISON, page_at(l, 1), NULL, page);
@@ -1002,7 +1016,7 @@ TEST_F(anon, move_errors)
 	EXPECT_FAILED(-EFAULT, l->uffd, MOVE, page_at(l, 2), page_at(l, 1),
 		      page);
 
-	/* A page that another process has as well */
+	/* A page that another process shares */
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {
@@ -1013,19 +1027,19 @@ TEST_F(anon, move_errors)
 	EXPECT_FAILED(-EBUSY, l->uffd, MOVE, page_at(l, 3), with, page);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
-	/* Alone with it again, it takes a write to know that. */
+	/* No longer shared: it takes a write to establish that. */
 	with[0] = 1;
 	EXPECT_DONE(l->uffd, MOVE, page_at(l, 3), with, page);
 	lab_mem_drop(&shm);
 }
 
-/* Registration of what is not to be written, or not to be served */
+/* Registration of memory that cannot be written or is not supported */
 
 LAB_FIXTURE(refuse);
 LAB_VARIANT(refuse, memfd_shared);
 LAB_VARIANT(refuse, tmpfs_shared);
 
-/* Shared and read-only for good: a fill would write the file. */
+/* Shared and read-only forever: a fill would write to the file. */
 TEST_F(refuse, read_only_file)
 {
 	struct lab *l = &self->l;
@@ -1043,13 +1057,13 @@ TEST_F(refuse, read_only_file)
 				       NULL));
 	EXPECT_EQ(-EPERM, lab_register(l->uffd, ro, l->m.len, LAB_WP, NULL));
 	EXPECT_EQ(0, lab_unregister(l->uffd, ro, l->m.len));
-	/* A private mapping of it writes only itself. */
+	/* A private mapping of it only changes its own memory. */
 	ASSERT_EQ(ro, mmap(ro, l->m.len, PROT_READ, MAP_PRIVATE | MAP_FIXED,
 			   fd, 0));
 	EXPECT_EQ(0, lab_register(l->uffd, ro, l->m.len, LAB_MISSING, NULL));
 	EXPECT_DONE(l->uffd, COPY, ro, l->src, l->m.page);
 	EXPECT_TRUE(same_at(l, ro, 0));
-	/* Read-only for now */
+	/* Read-only at the moment */
 	ASSERT_EQ(0, mprotect(l->m.area, l->m.len, PROT_READ));
 	EXPECT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
 				  NULL));
@@ -1078,7 +1092,7 @@ TEST_F(refuse, sealed_file)
 	}
 }
 
-/* A small disk, in compressed memory: its page cache is written back. */
+/* A small disk in compressed memory: its page cache is written back. */
 #define ZRAM	"/sys/class/zram-control"
 
 static int open_disk(char *id)
@@ -1095,7 +1109,7 @@ static int open_disk(char *id)
 	return fd < 0 ? -errno : fd;
 }
 
-/* Memory that userfaultfd does not serve, alone and beside some it does */
+/* Memory without support for userfaultfd, alone and next to supported memory */
 TEST_F(refuse, other_memory)
 {
 	struct lab *l = &self->l;
@@ -1120,7 +1134,10 @@ TEST_F(refuse, other_memory)
 	EXPECT_ACCESS(page_at(l, 0), false, 0);
 	EXPECT_NO_MSG(l);
 
-	/* Asynchronous write protection is for every memory, but alone. */
+	/*
+	 * Asynchronous write protection works on every memory, but as the only
+	 * mode.
+	 */
 	async = lab_uffd_open(UFFD_FEATURE_WP_ASYNC);
 	ASSERT_LE(0, async);
 	EXPECT_EQ(0, lab_register(async, l->m.area, l->m.len, LAB_WP, NULL));

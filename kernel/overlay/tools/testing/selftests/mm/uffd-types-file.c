@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What fills leave behind in files and counters, and huge pages of shmem and of
- * anonymous memory.
+ * Fills as seen in files and counters, and huge pages of shmem and of anonymous
+ * memory.
  *
- * The counters of a process (RssAnon and so on) are checked by the kernel when
- * the process ends: a fill that counts wrongly makes it log "Bad rss-counter
- * state", which whoever runs the tests looks for.
+ * The kernel checks the counters of a process (RssAnon and so on) when the
+ * process exits: after a fill that counts wrongly it logs "Bad rss-counter
+ * state", which fails the boot of the test machine.
  */
 #include "../kselftest_harness.h"
 #include "uffd/fixture.h"
@@ -23,7 +23,7 @@ static long file_pages(const struct lab_mem *m)
 LAB_FIXTURE(shared);
 LAB_SHMEM_SHARED_VARIANTS(shared);
 
-/* Every way to fill and to fail, and what the file occupies after each */
+/* Every way to fill and to fail, and the pages that the file has after each */
 TEST_F(shared, blocks)
 {
 	struct lab *l = &self->l;
@@ -40,7 +40,7 @@ TEST_F(shared, blocks)
 	EXPECT_EQ(0, lab_poison(l->uffd, page_at(l, 4), page, 0, NULL));
 	EXPECT_EQ(4, file_pages(&l->m));
 
-	/* Taken, no source, no page, past the end */
+	/* Occupied, no source, no page, beyond the end */
 	EXPECT_EQ(-EEXIST, lab_copy(l->uffd, page_at(l, 0), l->src, page, 0,
 				    NULL));
 	EXPECT_EQ(-EEXIST, lab_zeropage(l->uffd, page_at(l, 1), page, 0,
@@ -72,8 +72,8 @@ TEST_F(shared, blocks)
 }
 
 /*
- * Fills that fail, by the thousand. One page lost in each round would be twice
- * of what free memory may differ by for other reasons.
+ * Fills that fail, thousands of times. One leaked page per round would be twice
+ * the amount by which free memory may change for other reasons.
  */
 TEST_F(shared, failures_leak_nothing)
 {
@@ -83,7 +83,7 @@ TEST_F(shared, failures_leak_nothing)
 	long shmem, free;
 	char *hole;
 
-	/* Never present: every copy from it takes the way without locks. */
+	/* Never present: every copy from it takes the path without locks. */
 	hole = mmap(NULL, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, hole);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
@@ -117,7 +117,7 @@ TEST_F(shared, failures_leak_nothing)
 LAB_FIXTURE(private);
 LAB_SHMEM_PRIVATE_VARIANTS(private);
 
-/* Nothing that is done to a private mapping makes the file longer. */
+/* Fills of a private mapping never extend the file. */
 TEST_F(private, blocks)
 {
 	struct lab *l = &self->l;
@@ -137,7 +137,7 @@ TEST_F(private, blocks)
 	EXPECT_EQ(1, file_pages(&l->m));
 }
 
-/* Charges: a cgroup of its own for the test's process */
+/* Charges: the test process is in a control group of its own. */
 
 FIXTURE(memcg) {
 	struct lab l;
@@ -181,7 +181,7 @@ TEST_F(memcg, charged_once)
 #define CHARGED() lab_cgroup_number(self->dir, variant->file, variant->key)
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
 				  NULL));
-	/* Twice: the first reading needs memory of this process itself. */
+	/* Twice: the first reading itself needs memory of this process. */
 	for (i = 0; i < 2; i++)
 		self->before = CHARGED();
 	ASSERT_LE(0, self->before);
@@ -206,21 +206,21 @@ static int file_full(size_t len)
 	return lab_file_on("tmpfs", "huge=always,size=3M", len);
 }
 
-/* Area, second mapping and source are two huge pages each. */
+/* Area, second mapping and source have two huge pages each. */
 static int setup_huge(struct lab *l, const struct lab_type *type)
 {
 	return lab_setup_pages(l, type, 2 * LAB_HUGE / LAB_PAGE);
 }
 
-/* Whether granules [first, first + n) of the area are those of the source */
+/* Whether granules [first, first + n) of the area equal those of the source */
 static bool same_pages(const struct lab *l, unsigned int first, unsigned int n)
 {
 	return !memcmp(page_at(l, first), src_at(l, first), n * l->m.page);
 }
 
 /*
- * Two huge pages from a source that is not accessible, then from one that
- * nobody has touched, and from one that ends in its page 300.
+ * Two huge pages from a source that is not accessible, then from one that was
+ * never touched, and from one that ends at its page 300.
  */
 static void fill_from_absent(struct __test_metadata *_metadata, struct lab *l,
 			     bool whole)
@@ -303,7 +303,7 @@ TEST_F(memcg_huge, charged_once)
 
 #define CHARGED(i) lab_cgroup_number(self->dir, "memory.stat", variant->keys[i])
 #define ALL() lab_cgroup_number(self->dir, "memory.current", "")
-	/* The first reading needs memory itself. */
+	/* The first reading itself needs memory. */
 	for (i = 0; i < 4; i++)
 		before[i % 2] = CHARGED(i % 2);
 	ASSERT_LE(0, before[0]);
@@ -325,7 +325,7 @@ TEST_F(memcg_huge, charged_once)
 	EXPECT_EQ(before[0], CHARGED(0));
 	EXPECT_EQ(before[1], CHARGED(1));
 
-	/* Without content there is no page, and what was made goes back. */
+	/* Without content no page is added, and the allocated page is freed. */
 	all = ALL();
 	ASSERT_LE(0, all);
 	for (i = 0; i < 20; i++) {
@@ -342,21 +342,30 @@ TEST_F(memcg_huge, charged_once)
 
 FIXTURE(huge) {
 	struct lab l;
-	long holes;	/* what khugepaged would fill */
-	long pause;	/* ms between two of its scans */
+	long holes;	/* khugepaged/max_ptes_none */
+	long pause;	/* ms between two scans of khugepaged */
 };
 
-#define KHUGEPAGED_HOLES	"/sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_none"
+#define KHUGEPAGED	"/sys/kernel/mm/transparent_hugepage/khugepaged"
 
-/* khugepaged accounts the holes that it looks at, even if it leaves them. */
-static bool khugepaged_holes(long holes)
+static int khugepaged_set(const char *name, long value)
 {
-	FILE *file = fopen(KHUGEPAGED_HOLES, "w");
+	char text[24];
 
-	if (!file)
-		return false;
-	fprintf(file, "%ld", holes);
-	return !fclose(file);
+	snprintf(text, sizeof(text), "%ld", value);
+	return lab_write(KHUGEPAGED, name, text);
+}
+
+/* khugepaged accounts the holes that it scans, even if it leaves them. */
+static int khugepaged_holes(long holes)
+{
+	return khugepaged_set("max_ptes_none", holes);
+}
+
+/* It unmaps the pages of a file while it collapses them. */
+static int khugepaged_pauses(long ms)
+{
+	return khugepaged_set("scan_sleep_millisecs", ms);
 }
 
 FIXTURE_VARIANT(huge) {
@@ -366,33 +375,23 @@ FIXTURE_VARIANT(huge) {
 FIXTURE_VARIANT_ADD(huge, shared) { .type = &lab_huge_shared };
 FIXTURE_VARIANT_ADD(huge, private) { .type = &lab_huge_private };
 
-/* While it collapses the pages of a file, it unmaps them. */
-static int khugepaged_pauses(long ms)
-{
-	char value[24];
-
-	snprintf(value, sizeof(value), "%ld", ms);
-	return lab_write("/sys/kernel/mm/transparent_hugepage/khugepaged",
-			 "scan_sleep_millisecs", value);
-}
-
 FIXTURE_SETUP(huge)
 {
-	self->pause = lab_number("/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs", "");
+	self->pause = lab_number(KHUGEPAGED "/scan_sleep_millisecs", "");
 	ASSERT_EQ(0, khugepaged_pauses(3600000));
-	self->holes = lab_number(KHUGEPAGED_HOLES, "");
-	ASSERT_TRUE(khugepaged_holes(0));
+	self->holes = lab_number(KHUGEPAGED "/max_ptes_none", "");
+	ASSERT_EQ(0, khugepaged_holes(0));
 	ASSERT_EQ(0, setup_huge(&self->l, variant->type));
 }
 
 FIXTURE_TEARDOWN(huge)
 {
 	lab_teardown(&self->l);
-	EXPECT_TRUE(khugepaged_holes(self->holes));
+	EXPECT_EQ(0, khugepaged_holes(self->holes));
 	EXPECT_EQ(0, khugepaged_pauses(self->pause));
 }
 
-/* A page filled into a hole is a page. */
+/* A fill of a hole adds one base page. */
 TEST_F(huge, fill_is_small)
 {
 	struct lab *l = &self->l;
@@ -405,7 +404,7 @@ TEST_F(huge, fill_is_small)
 			      0, NULL));
 	EXPECT_TOUCHED(&t, src_at(l, 3)[0]);
 	EXPECT_EQ(lab_is_shared(&l->m), file_pages(&l->m));
-	/* Its neighbours are still missing. */
+	/* Its neighbors are still missing. */
 	EXPECT_FAULT(l, &t, page_at(l, 4), true, 4, UFFD_PAGEFAULT_FLAG_WRITE);
 	EXPECT_EQ(0, lab_zeropage(l->uffd, page_at(l, 4), l->m.page, 0, NULL));
 	EXPECT_TOUCHED(&t, 4);
@@ -414,9 +413,9 @@ TEST_F(huge, fill_is_small)
 }
 
 /*
- * Armed for MINOR only, the kernel makes a huge page of the hole. Linux 6.12
- * then maps a shared one with one entry, and nothing is left to report; where
- * it is mapped by page, the others are minor faults.
+ * With MINOR only, the kernel allocates a huge page for the hole. Linux 6.12
+ * then maps a shared one with one entry, and nothing is left to report; if it
+ * is mapped by pages, the others are minor faults.
  */
 TEST_F(huge, hole_under_minor)
 {
@@ -427,7 +426,7 @@ TEST_F(huge, hole_under_minor)
 				  NULL));
 	EXPECT_ACCESS(page_at(l, 3), false, 0);
 	EXPECT_NO_MSG(l);
-	/* As large a folio as policy allows, like any other fault of a hole. */
+	/* As large a folio as policy allows, like any other fault on a hole. */
 	EXPECT_EQ(512, file_pages(&l->m));
 	if (lab_pm(page_at(l, 4), LAB_PM_PRESENT)) {
 		EXPECT_ACCESS(page_at(l, 4), false, 0);
@@ -439,7 +438,7 @@ TEST_F(huge, hole_under_minor)
 	EXPECT_TOUCHED(&t, 0);
 }
 
-/* CONTINUE over a huge page, a page at a time and all of it */
+/* CONTINUE of one page of a huge page, and of all of it */
 TEST_F(huge, continues_by_page)
 {
 	struct lab *l = &self->l;
@@ -476,15 +475,15 @@ TEST_F(huge, continues_by_page)
 
 #define MAP_HUGE UFFDIO_CONTINUE_MODE_MAP_HUGE
 
-/* A userfaultfd that may map a file's huge pages whole where MINOR watches */
+/* A userfaultfd that may map huge pages of files whole, with MINOR */
 static int reopen_map_huge(struct lab *l)
 {
 	return lab_reopen(l, BASE_FEATURES | UFFD_FEATURE_MAP_HUGE);
 }
 
 /*
- * CONTINUE of all of a shared huge page maps it by one entry, on request. When
- * a part of it is then unmapped, the rest is reported again.
+ * On request, CONTINUE of a whole shared huge page maps it by one entry. After
+ * a part of it was unmapped, the rest is reported again.
  */
 TEST_F(huge, continues_whole)
 {
@@ -515,7 +514,7 @@ TEST_F(huge, continues_whole)
 	EXPECT_EQ(whole ? 77 : 9, alias_at(l, 9)[9]);
 	EXPECT_NO_MSG(l);
 
-	/* It is there, for everybody. */
+	/* The file has it: the second mapping sees it. */
 	EXPECT_EQ(-EEXIST, lab_continue(l->uffd, l->m.area, LAB_HUGE, MAP_HUGE,
 					NULL));
 	EXPECT_EQ(-EEXIST, lab_continue(l->uffd, page_at(l, 5), l->m.page, 0,
@@ -543,7 +542,7 @@ TEST_F(huge, continues_whole)
 	EXPECT_NO_MSG(l);
 }
 
-/* Not by one entry: not asked for, less than a huge page, or cut off */
+/* Not by one entry: not requested, less than a huge page, or truncated */
 TEST_F(huge, continues_not_whole)
 {
 	struct lab *l = &self->l;
@@ -569,7 +568,7 @@ TEST_F(huge, continues_not_whole)
 	EXPECT_FALSE(lab_mapped_whole(page_at(l, 512)));
 }
 
-/* Write protection is for each page, also if huge ones are asked for. */
+/* Write protection is per page, also if huge pages are requested. */
 TEST_F(huge, continues_protected)
 {
 	struct lab *l = &self->l;
@@ -602,9 +601,8 @@ TEST_F(huge, continues_protected)
 }
 
 /*
- * A change of one page of a huge page that was filled: what it leaves mapped
- * raises no fault. The area is filled as a program does that knows nothing of
- * huge pages.
+ * Zapping one page of a filled huge page: the pages that stay mapped do not
+ * fault. The area is filled as by a program that does not know of huge pages.
  */
 static int protect_one(struct lab *l)
 {
@@ -676,14 +674,14 @@ TEST_F(huge, splits_without_faults)
 			ASSERT_TRUE(same_at(l, page_at(l, i), i));
 		}
 		EXPECT_NO_MSG(l);
-		/* As new */
+		/* Start over with new memory. */
 		ASSERT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
 		lab_mem_drop(&l->m);
 		ASSERT_EQ(0, lab_mem_make(&l->m, variant->type, 1024));
 	}
 }
 
-/* The same of a huge page that a caller asked for: the others are faults. */
+/* The same with a huge page that the caller requested: the others fault. */
 TEST_F(huge, splits_with_faults)
 {
 	struct lab *l = &self->l;
@@ -717,8 +715,8 @@ TEST_F(huge, splits_with_faults)
 }
 
 /*
- * COPY of all of a huge page makes one and maps it by one entry. A private
- * mapping gets anonymous memory, of which this file system says nothing.
+ * COPY of a whole huge page allocates one and maps it by one entry. A private
+ * mapping gets anonymous memory, to which the mount option does not apply.
  */
 TEST_F(huge, fills_whole)
 {
@@ -745,7 +743,7 @@ TEST_F(huge, fills_whole)
 	}
 	EXPECT_NO_MSG(l);
 
-	/* It is there, for everybody. */
+	/* The file has it: the second mapping sees it. */
 	EXPECT_EQ(-EEXIST, lab_copy(l->uffd, l->m.area, l->src, LAB_HUGE, 0,
 				    NULL));
 	EXPECT_EQ(-EEXIST, lab_copy(l->uffd, page_at(l, 5), l->src, l->m.page,
@@ -758,7 +756,7 @@ TEST_F(huge, fills_whole)
 
 	ASSERT_EQ(0, madvise(page_at(l, 5), l->m.page, MADV_DONTNEED));
 	if (whole) {
-		/* The file has it, so that the kernel maps it again. */
+		/* The file has it, so the kernel maps it again. */
 		EXPECT_ACCESS(page_at(l, 5) + 5, false, src_at(l, 5)[5]);
 		EXPECT_NO_MSG(l);
 		EXPECT_EQ(pages, file_pages(&l->m));
@@ -776,7 +774,9 @@ TEST_F(huge, fills_whole)
 	EXPECT_NO_MSG(l);
 }
 
-/* What a range has of a huge page but not all of it is filled by page. */
+/*
+ * The part of a range that covers only some of a huge page is filled by pages.
+ */
 TEST_F(huge, fills_not_whole)
 {
 	struct lab *l = &self->l;
@@ -790,7 +790,7 @@ TEST_F(huge, fills_not_whole)
 			      511 * l->m.page, 0, NULL));
 	EXPECT_FALSE(lab_mapped_whole(page_at(l, 0)));
 	EXPECT_EQ(shared ? 511 : 0, file_pages(&l->m));
-	/* As long as a huge page, but a part of two */
+	/* As long as a huge page, but a part of two of them */
 	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 511), src_at(l, 511),
 			      LAB_HUGE, 0, &done));
 	EXPECT_EQ((__s64)LAB_HUGE, done);
@@ -805,7 +805,7 @@ TEST_F(huge, fills_not_whole)
 	EXPECT_TOUCHED(&t, 3);
 }
 
-/* By page up to where a huge page begins, and that whole */
+/* By pages up to the beginning of a huge page, which is filled whole */
 TEST_F(huge, fills_up_to_whole)
 {
 	struct lab *l = &self->l;
@@ -823,7 +823,7 @@ TEST_F(huge, fills_up_to_whole)
 	EXPECT_TRUE(same_pages(l, 1, 1023));
 }
 
-/* Where a page was before, its page table still is. */
+/* The page table of a former page is still there. */
 TEST_F(huge, fills_a_table)
 {
 	struct lab *l = &self->l;
@@ -843,7 +843,7 @@ TEST_F(huge, fills_a_table)
 	EXPECT_TRUE(same_pages(l, 0, l->m.pages));
 }
 
-/* A huge page that the end of the file cuts off */
+/* A huge page that is truncated by the end of the file */
 TEST_F(huge, fills_to_the_end)
 {
 	struct lab *l = &self->l;
@@ -866,7 +866,7 @@ TEST_F(huge, fills_to_the_end)
 	EXPECT_TRUE(same_pages(l, 512, 511));
 }
 
-/* Write protection is by page: from the beginning, and later. */
+/* Write protection is per page: set by the fill, and set later. */
 TEST_F(huge, fills_protected)
 {
 	struct lab *l = &self->l;
@@ -906,7 +906,10 @@ TEST_F(huge, fills_protected)
 	EXPECT_NO_MSG(l);
 }
 
-/* What there is no huge page for is filled by page, as far as it goes. */
+/*
+ * If no huge page can be allocated, the fill uses base pages, as far as
+ * possible.
+ */
 TEST_F(huge, fills_what_fits)
 {
 	struct lab *l = &self->l;
@@ -968,7 +971,7 @@ TEST_F(huge, fills_from_absent)
 	EXPECT_EQ(lab_is_shared(&l->m) ? 512 + 301 : 0, file_pages(&l->m));
 }
 
-/* Present as part of a huge page, not mapped */
+/* Present as part of a huge page, but not mapped */
 TEST_F(huge, missing_not_when_present)
 {
 	struct lab *l = &self->l;
@@ -984,7 +987,7 @@ TEST_F(huge, missing_not_when_present)
 	EXPECT_NO_MSG(l);
 }
 
-/* A huge page that goes back to swap in pieces is still present. */
+/* A huge page that is swapped out in parts is still present. */
 TEST_F(huge, minor_swapped_out)
 {
 	struct lab *l = &self->l;
@@ -1012,8 +1015,8 @@ TEST_F(huge, minor_swapped_out)
 }
 
 /*
- * Collapsing a mapping with holes into a huge page would fill them: not where
- * MISSING watches, neither through the mapping itself nor through another.
+ * Collapsing a mapping with holes into a huge page would fill the holes: not
+ * with MISSING, neither through this mapping nor through another.
  */
 TEST_F(huge, collapse_fills_no_hole)
 {
@@ -1036,11 +1039,11 @@ TEST_F(huge, collapse_fills_no_hole)
 	EXPECT_TOUCHED(&t, src_at(l, 2)[0]);
 }
 
-/* Anonymous memory that wants huge pages */
+/* Anonymous memory with MADV_HUGEPAGE */
 
 FIXTURE(thp) {
 	struct lab l;
-	char dir[LAB_CGROUP_LEN];	/* of who needs a cgroup, else empty */
+	char dir[LAB_CGROUP_LEN];	/* its control group, or "" */
 };
 
 FIXTURE_SETUP(thp)
@@ -1058,8 +1061,8 @@ FIXTURE_TEARDOWN(thp)
 }
 
 /*
- * How many huge pages were made of nothing. What khugepaged makes of small ones
- * is not among them: it may come between a fill and who looks at it.
+ * Huge pages that were allocated as such. Those that khugepaged makes of base
+ * pages are not counted: it may run between a fill and the check.
  */
 static long thp_made(void)
 {
@@ -1086,7 +1089,7 @@ TEST_F(thp, missing_by_page)
 				      l->m.page, 0, NULL));
 		EXPECT_TOUCHED(&t, src_at(l, i)[0]);
 	}
-	/* No collapse while there are holes, and then there are none. */
+	/* No collapse while there are holes; after the fill there are none. */
 	EXPECT_EQ(-1, madvise(l->m.area, LAB_HUGE, MADV_COLLAPSE));
 	EXPECT_EQ(0, lab_zeropage(l->uffd, page_at(l, 4), 508 * l->m.page, 0,
 				  NULL));
@@ -1109,7 +1112,7 @@ TEST_F(thp, fills_whole)
 	EXPECT_EQ((__s64)LAB_HUGE, done);
 	EXPECT_TOUCHED(&t, src_at(l, 700)[7]);
 	EXPECT_TRUE(lab_mapped_whole(page_at(l, 512)));
-	/* As a range, up to what is there */
+	/* As one range, up to the first present page */
 	EXPECT_FAULT(l, &t, page_at(l, 3), true, src_at(l, 3)[0],
 		     UFFD_PAGEFAULT_FLAG_WRITE);
 	EXPECT_EQ(-EAGAIN, lab_copy(l->uffd, l->m.area, l->src, l->m.len, 0,
@@ -1136,7 +1139,7 @@ TEST_F(thp, fills_whole)
 	EXPECT_TRUE(same_pages(l, 0, l->m.pages));
 }
 
-/* A page that goes leaves the others, in a page table. */
+/* Zapping one page leaves the others, in a page table. */
 TEST_F(thp, taken_apart)
 {
 	struct lab *l = &self->l;
@@ -1158,7 +1161,7 @@ TEST_F(thp, taken_apart)
 			      0, NULL));
 	EXPECT_TOUCHED(&t, 5);
 
-	/* Nothing is left where all of it goes: it can come again. */
+	/* After all of it was zapped, a huge page can be filled again. */
 	ASSERT_EQ(0, madvise(page_at(l, 512), LAB_HUGE, MADV_DONTNEED));
 	EXPECT_FAULT(l, &t, page_at(l, 600), false, 0, 0);
 	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 512), src_at(l, 512),
@@ -1176,7 +1179,7 @@ TEST_F(thp, taken_apart)
 	EXPECT_NO_MSG(l);
 }
 
-/* All of a huge page can be protected as one, a part of it cannot. */
+/* All of a huge page can be protected as one; for a part it is split. */
 TEST_F(thp, protected)
 {
 	struct lab *l = &self->l;
@@ -1217,7 +1220,7 @@ TEST_F(thp, protected)
 	EXPECT_NO_MSG(l);
 }
 
-/* MOVE takes all of it as one, or a page out of it. */
+/* MOVE of the whole huge page, or of one page of it */
 TEST_F(thp, moves)
 {
 	struct lab *l = &self->l;
@@ -1257,7 +1260,7 @@ TEST_F(thp, moves)
 	lab_mem_drop(&to);
 }
 
-/* A child has it as well, until one of both writes. */
+/* A child shares it, until one of the two writes. */
 TEST_F(thp, forked)
 {
 	struct lab *l = &self->l;
@@ -1303,7 +1306,7 @@ TEST_F(thp, fills_not_whole)
 	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 0), src_at(l, 0),
 			      511 * l->m.page, 0, NULL));
 	EXPECT_FALSE(lab_mapped_whole(page_at(l, 0)));
-	/* As long as a huge page, but a part of two */
+	/* As long as a huge page, but a part of two of them */
 	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 511), src_at(l, 511),
 			      LAB_HUGE, 0, &done));
 	EXPECT_EQ((__s64)LAB_HUGE, done);
@@ -1316,7 +1319,7 @@ TEST_F(thp, fills_not_whole)
 	EXPECT_EQ(made, thp_made());
 }
 
-/* Where a page was before, its page table still is. */
+/* The page table of a former page is still there. */
 TEST_F(thp, fills_a_table)
 {
 	struct lab *l = &self->l;
@@ -1336,7 +1339,7 @@ TEST_F(thp, fills_a_table)
 	EXPECT_EQ(made + 1, thp_made());
 }
 
-/* Where write protection is wanted, which is by page, or huge pages are not */
+/* Cases for base pages: write protection is requested, or no huge pages */
 TEST_F(thp, fills_small_on_request)
 {
 	struct lab *l = &self->l;
@@ -1364,8 +1367,8 @@ TEST_F(thp, fills_small_on_request)
 }
 
 /*
- * A cgroup that may have the first pages, but no huge one, gets those. The
- * source ends with them, so that nothing must be reclaimed.
+ * A control group with room for the first pages, but for no huge page, gets
+ * base pages. The source ends after them, so that nothing must be reclaimed.
  */
 TEST_F(thp, fills_small_if_limited)
 {
@@ -1401,7 +1404,7 @@ TEST_F(thp, fills_from_absent)
 	EXPECT_EQ(made + 1, thp_made());
 }
 
-/* Zeroes need no memory: they are the zero page's. */
+/* Zeroes need no memory: the zero page is mapped. */
 TEST_F(thp, zeropage_by_page)
 {
 	struct lab *l = &self->l;

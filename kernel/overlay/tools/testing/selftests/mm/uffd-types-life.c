@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Registered memory whose mapping, file or process changes: fork, mremap,
- * munmap, madvise, truncation and hole punching, with the events that tell of
- * them and without, one at a time and under load.
+ * munmap, madvise, truncation and hole punching, with and without the events
+ * that report them, one at a time and under load.
  */
 #include "../kselftest_harness.h"
 #include "uffd/fixture.h"
@@ -11,7 +11,7 @@
 LAB_FIXTURE(mem);
 LAB_ALL_VARIANTS(mem);
 
-/* A system call that may have to wait until its event was read */
+/* A system call that may wait until its event was read */
 struct call {
 	pthread_t thread;
 	long (*fn)(struct call *c);
@@ -51,8 +51,8 @@ static int call_wait(struct call *c, int ms)
 } while (0)
 
 /*
- * Not exit(): the harness' child handling must not run twice. The test's
- * process may die while a child of it waits for a page.
+ * Not exit(): the cleanup of the harness must not run twice. The process of the
+ * test may die while its child waits for a page.
  */
 static pid_t start_child(void)
 {
@@ -83,7 +83,7 @@ static int wait_child(pid_t pid, int ms)
 	return -ETIMEDOUT;
 }
 
-/* Without the event a child's memory is not armed. */
+/* Without the event, the memory of a child is not armed. */
 TEST_F(mem, fork_without_event)
 {
 	struct lab *l = &self->l;
@@ -115,7 +115,9 @@ TEST_F(mem, fork_without_event)
 		EXPECT_ACCESS(page_at(l, 3), false, 0x33);
 		return;
 	}
-	/* Not page 3: of a file, the child has made it for everybody. */
+	/*
+	 * Not page 3: in a file, the child's page is there for both processes.
+	 */
 	EXPECT_FAULT(l, &t, page_at(l, 4), false, 0, 0);
 	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 4), src_at(l, 4), l->m.page,
 			      0, NULL));
@@ -126,7 +128,7 @@ TEST_F(mem, fork_without_event)
 struct fork_server {
 	pthread_t thread;
 	struct lab *l;
-	int step;	/* how far it came; negative: what failed there */
+	int step;	/* number of steps done; negative: the step that failed */
 	int child_uffd;
 };
 
@@ -165,7 +167,10 @@ static void *fork_server_fn(void *arg)
 	return NULL;
 }
 
-/* With it, a userfaultfd for the child comes, armed and protected alike. */
+/*
+ * With it, a userfaultfd for the child arrives, which is armed and protected
+ * alike.
+ */
 TEST_F(mem, fork_with_event)
 {
 	struct lab *l = &self->l;
@@ -193,7 +198,7 @@ TEST_F(mem, fork_with_event)
 	EXPECT_EQ(3, s.step);
 	close(s.child_uffd);
 
-	/* The parent's protection is its own. */
+	/* The protection of the parent is separate. */
 	EXPECT_FAULT(l, &t, page_at(l, 2), true, 1,
 		     UFFD_PAGEFAULT_FLAG_WP | UFFD_PAGEFAULT_FLAG_WRITE);
 	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 2), l->m.page, 0));
@@ -208,7 +213,7 @@ static long do_mremap(struct call *c)
 			    MREMAP_MAYMOVE | MREMAP_FIXED, c->to);
 }
 
-/* A place of the area's size and alignment */
+/* Free addresses with the size and the alignment of the area */
 static char *other_place(const struct lab *l)
 {
 	char *p = mmap(NULL, l->m.len + LAB_HUGE, PROT_NONE,
@@ -255,7 +260,7 @@ TEST_F(mem, mremap_with_event)
 	EXPECT_TOUCHED(&t, src_at(l, 1)[0]);
 }
 
-/* Without it, what moves is not registered any more. */
+/* Without it, moved memory is no longer registered. */
 TEST_F(mem, mremap_without_event)
 {
 	struct lab *l = &self->l;
@@ -310,7 +315,7 @@ TEST_F(mem, munmap_with_event)
 	EXPECT_TOUCHED(&t, src_at(l, 5)[0]);
 }
 
-/* Memory that goes away under a thread that waits for it */
+/* Memory is unmapped while a thread waits for it */
 TEST_F(mem, munmap_under_a_fault)
 {
 	struct lab *l = &self->l;
@@ -362,8 +367,8 @@ TEST_F(mem, dontneed_with_event)
 }
 
 /*
- * Unregistering wakes those who wait for a missing page only; those of minor
- * faults need a WAKE.
+ * Unregistering wakes only waiters of missing pages; those of minor faults need
+ * a WAKE.
  */
 TEST_F(mem, unregister_minor)
 {
@@ -411,7 +416,7 @@ TEST_F(shared, remove_with_event)
 	EXPECT_TRUE(same_at(l, page_at(l, 0), 0));
 }
 
-/* Of what happens to the file nobody is told. */
+/* Changes of the file cause no events. */
 TEST_F(shared, punch_hole)
 {
 	struct lab *l = &self->l;
@@ -437,7 +442,7 @@ TEST_F(shared, punch_hole)
 	EXPECT_TOUCHED(&t, src_at(l, 3)[0]);
 }
 
-/* Punching a hole drops protection; the page would be another one. */
+/* Punching a hole drops protection: the next page is a different one. */
 TEST_F(shared, punch_hole_minor)
 {
 	struct lab *l = &self->l;
@@ -447,7 +452,10 @@ TEST_F(shared, punch_hole_minor)
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
 				  LAB_MINOR | LAB_MISSING, NULL));
 	EXPECT_FAULT(l, &t, page_at(l, 2), false, 0, UFFD_PAGEFAULT_FLAG_MINOR);
-	/* A minor fault whose page goes: woken, it is a missing one. */
+	/*
+	 * The page of a minor fault is removed: after a wake, it is a missing
+	 * fault.
+	 */
 	ASSERT_EQ(0, fallocate(l->m.fd, FALLOC_FL_PUNCH_HOLE |
 			       FALLOC_FL_KEEP_SIZE, 0, l->m.len));
 	EXPECT_EQ(-EFAULT, lab_continue(l->uffd, page_at(l, 2), l->m.page, 0,
@@ -481,7 +489,7 @@ TEST_F(shared, truncate)
 	EXPECT_SIGNALLED(&t, SIGBUS, BUS_ADRERR);
 	EXPECT_TRUE(same_at(l, page_at(l, 1), 1));
 
-	/* Longer again: holes */
+	/* Extended again: holes */
 	ASSERT_EQ(0, ftruncate(l->m.fd, l->m.len));
 	EXPECT_FAULT(l, &t, page_at(l, 3), false, 0, 0);
 	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 3), src_at(l, 3), l->m.page,
@@ -489,7 +497,7 @@ TEST_F(shared, truncate)
 	EXPECT_TOUCHED(&t, src_at(l, 3)[0]);
 }
 
-/* What a private mapping made of its own goes with a truncation only. */
+/* Only a truncation removes the private pages of a mapping. */
 
 LAB_FIXTURE(private);
 LAB_SHMEM_PRIVATE_VARIANTS(private);
@@ -512,9 +520,9 @@ TEST_F(private, punch_and_truncate)
 }
 
 /*
- * Under load. Two threads read and write pages at random, one serves them, the
- * test takes the pages away in every way there is. Whatever happens, a byte
- * that is read is the one of the source.
+ * Under load. Two threads read and write pages at random, one serves them, and
+ * the test removes the pages in every possible way. A byte that is read must
+ * always be that of the source.
  */
 struct load {
 	struct lab *l;
@@ -539,7 +547,7 @@ static void *load_touch(void *arg)
 		size_t at = rnd(&seed, PAGES) * l->m.page + rnd(&seed, 4096);
 		char v = l->src[at];
 
-		/* A write writes what is there. */
+		/* A write writes the same value. */
 		if (lab_access(l->m.area + at, rnd(&seed, 2), &v, NULL))
 			__atomic_add_fetch(&d->signals, 1, __ATOMIC_RELAXED);
 		else if (v != l->src[at])
@@ -550,16 +558,16 @@ static void *load_touch(void *arg)
 }
 
 /*
- * A fault that came while the mappings change is put off until the event was
- * read: woken instead, the thread would fault again at once, and since read()
- * prefers faults to events, nobody would ever read the event.
+ * A fault during a change of the mappings is postponed until the event was
+ * read. If it were woken, the thread would fault again at once, and as read()
+ * returns faults before events, the event would never be read.
  */
 static void *load_serve(void *arg)
 {
 	struct load *d = arg;
 	struct lab *l = d->l;
 	struct uffd_msg msg;
-	unsigned int later = 0;		/* a bit per page */
+	unsigned int later = 0;		/* one bit per page */
 	unsigned int i;
 	int err;
 
@@ -651,8 +659,9 @@ TEST_F_TIMEOUT(mem, load, 120)
 			EXPECT_EQ(0, ftruncate(l->m.fd, l->m.len));
 			break;
 		case 5:
-			/* A private huge page that is shared with a child
-			 * needs a second one: not with this pool.
+			/*
+			 * A private huge page that is shared with a child needs
+			 * a second one, which this pool does not have.
 			 */
 			if (lab_is_hugetlb(&l->m))
 				break;
@@ -664,7 +673,7 @@ TEST_F_TIMEOUT(mem, load, 120)
 			break;
 		}
 	}
-	/* The threads that touch end first, since somebody must serve them. */
+	/* The touching threads end first, since their faults must be served. */
 	__atomic_store_n(&d.stop_touch, true, __ATOMIC_RELAXED);
 	for (i = 0; i < 2; i++) {
 		ASSERT_EQ(0, lab_join(touch[i], LAB_DEADLINE_MS));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * UFFDIO_COPY from a source that is not in memory. The kernel cannot wait for
- * it with its locks held: it drops them, reads the source, takes the locks
- * again, and by then everything may be different.
+ * it while holding its locks: it drops them, reads the source, takes the locks
+ * again, and must check everything again.
  */
 #include "../kselftest_harness.h"
 #include "uffd/expect.h"
@@ -23,7 +23,7 @@ TEST_F(mem, never_touched)
 	EXPECT_TRUE(lab_all(l->m.area, l->m.len, 0));
 }
 
-/* Here and there, in one call */
+/* Present and absent parts, in one call */
 TEST_F(mem, swapped_out)
 {
 	struct lab *l = &self->l;
@@ -68,7 +68,7 @@ TEST_F(mem, private_file)
 	close(fd);
 }
 
-/* Past the end of a file, poisoned */
+/* Beyond the end of a file, poisoned */
 TEST_F(mem, bad_source)
 {
 	struct lab *l = &self->l;
@@ -102,7 +102,7 @@ TEST_F(mem, served_by_another)
 	EXPECT_FAULT(l, &t, page_at(l, 2), false, 0, 0);
 	ASSERT_EQ(0, copier_start(&c, l));
 	EXPECT_BLOCKED(&t);
-	/* Nothing is locked meanwhile: other pages, other calls */
+	/* No lock is held meanwhile: other pages and other calls work. */
 	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 3), src_at(l, 3), l->m.page,
 			      0, NULL));
 	ASSERT_EQ(0, munmap(page_at(l, 7), l->m.page));
@@ -111,7 +111,7 @@ TEST_F(mem, served_by_another)
 	EXPECT_TRUE(same_at(l, page_at(l, 2), 2));
 }
 
-/* Both ends are served by the same userfaultfd. */
+/* One userfaultfd serves both the source and the destination. */
 TEST_F(mem, served_by_the_same)
 {
 	struct lab *l = &self->l;
@@ -174,9 +174,9 @@ TEST_F(mem, other_memory_meanwhile)
 }
 
 /*
- * Another file of the same kind, registered alike. Linux 6.12 looks at the
- * registration only and fills what is there now; to say EAGAIN, as later
- * kernels do, is right as well. In no case is the old file filled.
+ * Another file of the same type, with the same registration. Linux 6.12 only
+ * checks the registration and fills the new file; EAGAIN, as of later kernels,
+ * is valid too. In no case is the old file filled.
  */
 TEST_F(mem, other_file_meanwhile)
 {
@@ -254,7 +254,7 @@ TEST_F(mem, event_meanwhile)
 			      0, NULL));
 }
 
-/* The source itself goes. */
+/* The source itself disappears. */
 TEST_F(mem, source_unmapped_meanwhile)
 {
 	struct lab *l = &self->l;
@@ -268,7 +268,7 @@ TEST_F(mem, source_unmapped_meanwhile)
 	ASSERT_EQ(0, lab_join(c.thread, LAB_DEADLINE_MS));
 	EXPECT_EQ(-EFAULT, c.ret);
 	EXPECT_EQ(-EFAULT, c.done);
-	/* And nothing was left behind. */
+	/* Nothing was left behind. */
 	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 2), src_at(l, 2), l->m.page,
 			      0, NULL));
 	EXPECT_TRUE(same_at(l, page_at(l, 2), 2));
@@ -285,7 +285,7 @@ TEST_F(mem, partial)
 				  NULL));
 	c.len = 3 * l->m.page;
 	ASSERT_EQ(0, copier_start(&c, l));
-	/* Granule 3 is taken now. */
+	/* Granule 3 is present now. */
 	ASSERT_EQ(0, lab_copy(l->uffd, page_at(l, 3), src_at(l, 5), l->m.page,
 			      0, NULL));
 	ASSERT_EQ(0, copier_end(&c));
@@ -303,8 +303,8 @@ LAB_SHMEM_VARIANTS(base);
 LAB_FILEMAP_VARIANTS(base);
 
 /*
- * EINVAL, or EAGAIN from a kernel that compares with what it saw before. Not
- * for hugetlb, where Linux 6.12 does not look again and protects the page.
+ * EINVAL, or EAGAIN from a kernel that compares with the previous state. Not
+ * for hugetlb, where Linux 6.12 does not check again and protects the page.
  */
 TEST_F(base, wp_gone_meanwhile)
 {
@@ -343,7 +343,10 @@ TEST_F(sized, truncated_meanwhile)
 	EXPECT_EQ(0, lab_blocks(&l->m));
 }
 
-/* Present in the file by the time: a shared fill sees it, a private not. */
+/*
+ * Meanwhile present in the file: a shared fill sees it, a private fill does
+ * not.
+ */
 TEST_F(sized, written_meanwhile)
 {
 	struct lab *l = &self->l;

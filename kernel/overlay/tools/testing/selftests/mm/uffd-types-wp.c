@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Write protection by userfaultfd for each kind of memory: synchronous (a
- * write waits until it is allowed) and asynchronous (a write is noted), and
- * what becomes of the protection of a page that leaves the page table.
+ * Write protection by userfaultfd for each memory type: synchronous (a write
+ * waits until it is allowed) and asynchronous (a write is recorded), and the
+ * protection of pages that leave the page table.
  */
 #include "../kselftest_harness.h"
 #include "uffd/fixture.h"
@@ -56,12 +56,12 @@ TEST_F(mem, write_waits)
 	EXPECT_TOUCHED(&t, 0x12);
 	EXPECT_EQ(0x12, page_at(l, 2)[7]);
 
-	/* This page is free now, the others are not. */
+	/* This page is unprotected now, the others are not. */
 	EXPECT_ACCESS(page_at(l, 2), true, 1);
 	EXPECT_NO_MSG(l);
 	EXPECT_WP_FAULT(l, 1, 1);
 	EXPECT_WP_FAULT(l, 3, 3);
-	/* And again */
+	/* Once more */
 	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 2), l->m.page,
 				      PROTECT));
 	EXPECT_WP_FAULT(l, 2, 2);
@@ -106,7 +106,7 @@ TEST_F(mem, close_lifts)
 	EXPECT_ACCESS(page_at(l, 1), true, 1);
 }
 
-/* Changing the protection of the mapping does not change this one. */
+/* mprotect() does not change this protection. */
 TEST_F(mem, survives_mprotect)
 {
 	struct lab *l = &self->l;
@@ -157,7 +157,7 @@ TEST_F(mem, copy_protected)
 
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
 				  LAB_MISSING | LAB_WP, NULL));
-	/* First the page is missing, then protected. */
+	/* First the page is missing, then it is protected. */
 	EXPECT_FAULT(l, &t, page_at(l, 1), true, 0x11,
 		     UFFD_PAGEFAULT_FLAG_WRITE);
 	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 0), src_at(l, 0),
@@ -173,8 +173,8 @@ TEST_F(mem, copy_protected)
 }
 
 /*
- * A page that is not there: anonymous memory is protected only with
- * WP_UNPOPULATED; of files it always is, by a marker in the page table.
+ * A hole: anonymous memory is protected only with WP_UNPOPULATED; files always
+ * are, by a marker in the page table.
  */
 TEST_F(mem, unpopulated)
 {
@@ -183,7 +183,7 @@ TEST_F(mem, unpopulated)
 	ASSERT_EQ(0, protect_all(l, LAB_WP));
 	if (lab_is_file(&l->m)) {
 		EXPECT_WP_FAULT(l, 0, 1);
-		/* A read puts the page there, protected. */
+		/* A read maps the page, protected. */
 		EXPECT_ACCESS(page_at(l, 1), false, 0);
 		EXPECT_NO_MSG(l);
 		EXPECT_WP_FAULT(l, 1, 2);
@@ -199,15 +199,15 @@ TEST_F(mem, unpopulated)
 	EXPECT_WP_FAULT(l, 2, 1);
 	EXPECT_ACCESS(page_at(l, 3), false, 0);
 	EXPECT_WP_FAULT(l, 3, 2);
-	/* Lifted before anything was there */
+	/* Unprotected before there was a page */
 	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 4), l->m.page, 0));
 	EXPECT_ACCESS(page_at(l, 4), true, 1);
 	EXPECT_NO_MSG(l);
 }
 
 /*
- * Missing and protected. The fill decides: without MODE_WP the marker goes,
- * with it the page is protected.
+ * Missing and protected. The fill decides: without MODE_WP the marker is
+ * removed, with it the page is protected.
  */
 TEST_F(mem, fill_over_marker)
 {
@@ -226,12 +226,15 @@ TEST_F(mem, fill_over_marker)
 			      UFFDIO_COPY_MODE_WP, NULL));
 	EXPECT_WP_FAULT(l, 1, 1);
 
-	/* POISON never covers a marker. */
+	/* POISON never replaces a marker. */
 	EXPECT_EQ(-EEXIST, lab_poison(l->uffd, page_at(l, 2), l->m.page, 0,
 				      NULL));
 	if (lab_is_hugetlb(&l->m))
 		return;
-	/* ZEROPAGE does where it makes a page, not where it maps the zero page. */
+	/*
+	 * ZEROPAGE replaces it if it allocates a page, not if it maps the zero
+	 * page.
+	 */
 	EXPECT_EQ(lab_is_shared(&l->m) ? 0 : -EEXIST,
 		  lab_zeropage(l->uffd, page_at(l, 3), l->m.page, 0, &done));
 	EXPECT_EQ(lab_is_shared(&l->m) ? (__s64)l->m.page : -EEXIST, done);
@@ -240,8 +243,8 @@ TEST_F(mem, fill_over_marker)
 }
 
 /*
- * Dropped from the page table, a page of a file stays protected. Anonymous
- * memory forgets.
+ * After it was zapped, a page of a file stays protected. Anonymous memory does
+ * not.
  */
 TEST_F(mem, dontneed)
 {
@@ -260,7 +263,7 @@ TEST_F(mem, dontneed)
 	}
 }
 
-/* A child is not watched, and does not disturb the parent. */
+/* A child is not registered, and does not affect the parent. */
 TEST_F(mem, fork_without_event)
 {
 	struct lab *l = &self->l;
@@ -287,7 +290,7 @@ TEST_F(mem, fork_without_event)
 	EXPECT_WP_FAULT(l, 1, 1);
 }
 
-/* Asynchronous: nobody waits, the bit tells. */
+/* Asynchronous: no thread waits, and the bit in pagemap shows the write. */
 
 static long scan(void *start, size_t len, __u64 flags, struct page_region *r,
 		 unsigned int n)
@@ -332,7 +335,7 @@ TEST_F(mem, async)
 	EXPECT_FALSE(lab_pm(page_at(l, 1), LAB_PM_UFFD_WP));
 	EXPECT_TRUE(lab_pm(page_at(l, 6), LAB_PM_UFFD_WP));
 
-	/* What was written, and protect it again */
+	/* Finds the written pages and protects them again. */
 	EXPECT_EQ(2, scan(l->m.area, l->m.len, PM_SCAN_WP_MATCHING |
 			  PM_SCAN_CHECK_WPASYNC, r, PAGES));
 	EXPECT_REGION(l, &r[0], 1, 3);
@@ -343,7 +346,7 @@ TEST_F(mem, async)
 	EXPECT_REGION(l, &r[0], 2, 3);
 }
 
-/* Pages that are not there count as well. */
+/* Holes count as well. */
 TEST_F(mem, async_unpopulated)
 {
 	struct lab *l = &self->l;
@@ -358,7 +361,7 @@ TEST_F(mem, async_unpopulated)
 	EXPECT_REGION(l, &r[0], 4, 5);
 }
 
-/* Beside MISSING: one is reported, the other noted. */
+/* Together with MISSING: one is reported, the other recorded. */
 TEST_F(mem, async_and_missing)
 {
 	struct lab *l = &self->l;
@@ -392,7 +395,10 @@ TEST_F(base, swapped_out)
 		EXPECT_FALSE(lab_pm(page_at(l, i), LAB_PM_PRESENT));
 		EXPECT_TRUE(lab_pm(page_at(l, i), LAB_PM_UFFD_WP));
 	}
-	/* In by a read, in by a write, and lifted while it is out */
+	/*
+	 * Swapped in by a read and by a write, and unprotected while swapped
+	 * out
+	 */
 	EXPECT_TRUE(same_at(l, page_at(l, 0), 0));
 	EXPECT_NO_MSG(l);
 	EXPECT_WP_FAULT(l, 0, 1);
@@ -404,7 +410,7 @@ TEST_F(base, swapped_out)
 	EXPECT_NO_MSG(l);
 }
 
-/* Protected only after it went out */
+/* Protected only after it was swapped out */
 TEST_F(base, protected_while_swapped_out)
 {
 	struct lab *l = &self->l;
@@ -460,7 +466,10 @@ TEST_F(file, continue_protected)
 		  alias_at(l, 3)[0]);
 }
 
-/* Protected and not mapped: minor first, then the write; CONTINUE decides. */
+/*
+ * Protected and not mapped: first a minor fault, then the write; CONTINUE
+ * decides.
+ */
 TEST_F(file, minor_over_marker)
 {
 	struct lab *l = &self->l;
@@ -506,7 +515,7 @@ FIXTURE_VARIANT(huge) {
 	const struct lab_type *type;
 };
 
-/* The fixture of the others, over one huge page instead of eight pages */
+/* The fixture of the other tests, with one huge page instead of eight pages */
 FIXTURE_SETUP(huge)
 {
 	struct lab *l = &self->l;
@@ -515,7 +524,7 @@ FIXTURE_SETUP(huge)
 	lab_mem_drop(&l->m);
 	ASSERT_EQ(0, lab_mem_make(&l->m, variant->type, LAB_HUGE / LAB_PAGE));
 	memset(l->m.area, 0x5a, l->m.len);
-	/* Works whatever the settings for transparent huge pages are */
+	/* Works with every setting of transparent huge pages */
 	ASSERT_EQ(0, madvise(l->m.area, l->m.len, MADV_COLLAPSE));
 	l->m.area[0] = 0x5a;
 }
@@ -552,7 +561,7 @@ TEST_F(huge, write_waits)
 	EXPECT_TRUE(lab_all(page_at(l, 102), 410 * l->m.page, 0x5a));
 }
 
-/* One page of it protected */
+/* One page of it is protected. */
 TEST_F(huge, a_part)
 {
 	struct lab *l = &self->l;

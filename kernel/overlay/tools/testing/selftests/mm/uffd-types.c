@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What userfaultfd does for each kind of memory: registration, the faults it
- * reports, and what each ioctl puts into memory. The errors are in
+ * What userfaultfd does for each memory type: registration, the faults that it
+ * reports, and what each ioctl puts into memory. Errors are in
  * uffd-types-errno.c, write protection in uffd-types-wp.c, changing mappings
  * and files in uffd-types-life.c, files, huge pages and accounting in
  * uffd-types-file.c.
@@ -9,7 +9,7 @@
 #include "../kselftest_harness.h"
 #include "uffd/fixture.h"
 
-/* Every kind of memory */
+/* Every memory type */
 
 LAB_FIXTURE(mem);
 LAB_ALL_VARIANTS(mem);
@@ -29,18 +29,18 @@ TEST_F(mem, register_every_mode)
 			TH_LOG("mode %llu", mode);
 		EXPECT_EQ(want ? 0ULL : expected_ioctls(&l->m, mode), mask)
 			TH_LOG("mode %llu", mode);
-		/* Also where nothing is registered */
+		/* Also if nothing is registered */
 		EXPECT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
 		EXPECT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
 	}
 
-	/* Nothing is left: the kernel serves this. */
+	/* Nothing is registered any more: the kernel resolves this fault. */
 	EXPECT_ACCESS(page_at(l, 0), false, 0);
 	EXPECT_ACCESS(page_at(l, 1), true, 1);
 	EXPECT_NO_MSG(l);
 }
 
-/* More modes than before, and others than before */
+/* More modes than before, and different modes */
 TEST_F(mem, register_again)
 {
 	struct lab *l = &self->l;
@@ -70,7 +70,7 @@ TEST_F(mem, register_again)
 	EXPECT_NO_MSG(l);
 }
 
-/* A part of a mapping: the rest stays as it was. */
+/* A part of a mapping: the rest does not change. */
 TEST_F(mem, register_a_part)
 {
 	struct lab *l = &self->l;
@@ -87,7 +87,7 @@ TEST_F(mem, register_a_part)
 			      NULL));
 	EXPECT_TOUCHED(&t, src_at(l, 2)[0]);
 
-	/* And the middle of it out again */
+	/* Then the middle of it is unregistered. */
 	EXPECT_EQ(0, lab_unregister(l->uffd, page_at(l, 3), 2 * page));
 	EXPECT_ACCESS(page_at(l, 3), false, 0);
 	EXPECT_ACCESS(page_at(l, 4), true, 1);
@@ -149,7 +149,7 @@ TEST_F(mem, missing_twice)
 	EXPECT_NO_MSG(l);
 }
 
-/* A fault that is served before anybody read its message leaves none. */
+/* A fault that is resolved before its message was read leaves no message. */
 TEST_F(mem, served_unread)
 {
 	struct lab *l = &self->l;
@@ -197,7 +197,7 @@ TEST_F(mem, copy_unaligned_source)
 	EXPECT_EQ(0, memcmp(l->m.area, l->src + 13, 2 * l->m.page));
 }
 
-/* A fill works in any mode, wanted or not. */
+/* A fill works in any mode, also if that mode does not report the fault. */
 TEST_F(mem, copy_in_any_mode)
 {
 	struct lab *l = &self->l;
@@ -218,7 +218,7 @@ TEST_F(mem, copy_in_any_mode)
 	EXPECT_NO_MSG(l);
 }
 
-/* A mapping that the program may not write can still be filled. */
+/* A mapping that the program cannot write to can still be filled. */
 TEST_F(mem, copy_without_prot_write)
 {
 	struct lab *l = &self->l;
@@ -247,13 +247,13 @@ TEST_F(mem, dontwake_and_wake)
 	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 1), src_at(l, 1),
 			      2 * l->m.page, UFFDIO_COPY_MODE_DONTWAKE, NULL));
 	EXPECT_BLOCKED(&t);
-	/* Not this one */
+	/* Not this page */
 	EXPECT_EQ(0, lab_wake(l->uffd, page_at(l, 3), l->m.page));
 	EXPECT_BLOCKED(&t);
 	EXPECT_EQ(0, lab_wake(l->uffd, page_at(l, 1), l->m.page));
 	EXPECT_TOUCHED(&t, src_at(l, 1)[0]);
 	EXPECT_BLOCKED(&u);
-	/* Both sides of it too */
+	/* Also on both sides of it */
 	EXPECT_EQ(0, lab_wake(l->uffd, l->m.area, l->m.len));
 	EXPECT_TOUCHED(&u, src_at(l, 2)[0]);
 }
@@ -300,7 +300,7 @@ TEST_F(mem, poison)
 	EXPECT_EQ(BUS_MCEERR_AR, code);
 	EXPECT_NO_MSG(l);
 
-	/* Poison goes with the entries, as other content does. */
+	/* Dropping the entries drops poison, like other content. */
 	EXPECT_EQ(0, madvise(page_at(l, 3), l->m.page, MADV_DONTNEED));
 	EXPECT_FAULT(l, &t, page_at(l, 3), false, 0, 0);
 	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 3), src_at(l, 3), l->m.page,
@@ -308,7 +308,7 @@ TEST_F(mem, poison)
 	EXPECT_TOUCHED(&t, src_at(l, 3)[0]);
 }
 
-/* The system call sees poison as EFAULT (a read) or EHWPOISON (pinning). */
+/* System calls report poison as EFAULT (a read) or EHWPOISON (pinning). */
 TEST_F(mem, poison_kernel_access)
 {
 	struct lab *l = &self->l;
@@ -321,13 +321,13 @@ TEST_F(mem, poison_kernel_access)
 	EXPECT_EQ(-1, write(fd[1], page_at(l, 0), 1));
 	EXPECT_EQ(EFAULT, errno);
 	EXPECT_EQ(-1, madvise(page_at(l, 0), l->m.page, MADV_POPULATE_READ));
-	/* Of secret memory nothing is ever pinned. */
+	/* Pages of secret memory are never pinned. */
 	EXPECT_EQ(lab_is_secret(&l->m) ? EINVAL : EHWPOISON, errno);
 }
 
 /*
- * Filling over poison: the check of an occupied entry lets markers of every
- * kind pass, poison included, so COPY puts the page there.
+ * Filling over poison: the check for an occupied entry accepts all markers,
+ * including poison, so COPY maps the page there.
  */
 TEST_F(mem, poison_then_copy)
 {
@@ -343,7 +343,7 @@ TEST_F(mem, poison_then_copy)
 	EXPECT_TRUE(same_at(l, page_at(l, 0), 0));
 }
 
-/* The kernel touches the memory on behalf of the program. */
+/* The kernel accesses the memory on behalf of the program. */
 static void *writer_fn(void *arg)
 {
 	struct lab_touch *t = arg;
@@ -375,7 +375,7 @@ TEST_F(mem, missing_in_the_kernel)
 	EXPECT_TOUCHED(&t, src_at(l, 5)[0]);
 }
 
-/* UFFD_USER_MODE_ONLY: the kernel's own accesses fail instead of waiting. */
+/* UFFD_USER_MODE_ONLY: accesses by the kernel fail instead of waiting. */
 TEST_F(mem, user_mode_only)
 {
 	struct lab *l = &self->l;
@@ -399,7 +399,7 @@ TEST_F(mem, user_mode_only)
 	EXPECT_TOUCHED(&t, src_at(l, 5)[0]);
 }
 
-/* UFFD_FEATURE_SIGBUS: a signal in place of every message */
+/* UFFD_FEATURE_SIGBUS: a signal instead of a message */
 TEST_F(mem, sigbus_feature)
 {
 	struct lab *l = &self->l;
@@ -447,7 +447,10 @@ TEST_F(mem, exact_address)
 	EXPECT_TOUCHED(&t, src_at(l, 1)[123]);
 }
 
-/* Those who wait when the userfaultfd goes away get what the kernel makes. */
+/*
+ * When the userfaultfd is closed, the kernel resolves the faults of its
+ * waiters.
+ */
 TEST_F(mem, close_and_unregister_wake)
 {
 	struct lab *l = &self->l;
@@ -466,7 +469,7 @@ TEST_F(mem, close_and_unregister_wake)
 	EXPECT_ACCESS(page_at(l, 5), false, 0);
 }
 
-/* A page that is there already is no missing page. */
+/* A present page is not a missing page. */
 TEST_F(mem, missing_not_when_present)
 {
 	struct lab *l = &self->l;
@@ -479,7 +482,7 @@ TEST_F(mem, missing_not_when_present)
 	EXPECT_NO_MSG(l);
 }
 
-/* Kinds with base pages */
+/* Types with base pages */
 
 LAB_FIXTURE(base);
 LAB_VARIANT(base, anon);
@@ -510,7 +513,7 @@ TEST_F(base, zeropage)
 	for (i = 2; i < PAGES; i++) {
 		EXPECT_TRUE(lab_all(page_at(l, i), l->m.page, 0));
 	}
-	/* Writable, and the zero page of nobody else */
+	/* Writable, and not a zero page that others share */
 	EXPECT_ACCESS(page_at(l, 7), true, 1);
 	EXPECT_ACCESS(page_at(l, 6), false, 0);
 	EXPECT_NO_MSG(l);
@@ -540,9 +543,9 @@ TEST_F(file, minor_read)
 	EXPECT_EQ((__s64)l->m.page, done);
 	EXPECT_TOUCHED(&t, src_at(l, 3)[9]);
 	EXPECT_TRUE(same_at(l, page_at(l, 3), 3));
-	/* Not around it */
+	/* Not the pages around it */
 	EXPECT_FAULT(l, &t, page_at(l, 4), false, 0, UFFD_PAGEFAULT_FLAG_MINOR);
-	/* What is written before CONTINUE is seen after it. */
+	/* Content written before CONTINUE is visible after it. */
 	alias_at(l, 4)[0] = 0x42;
 	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 4), l->m.page, 0, NULL));
 	EXPECT_TOUCHED(&t, 0x42);
@@ -562,7 +565,7 @@ TEST_F(file, minor_write)
 	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 2), l->m.page, 0, NULL));
 	EXPECT_TOUCHED(&t, 0x22);
 	EXPECT_NO_MSG(l);
-	/* A private mapping has its own copy now. */
+	/* The private mapping now has its own copy. */
 	EXPECT_EQ(lab_is_shared(&l->m) ? 0x22 : src_at(l, 2)[0],
 		  alias_at(l, 2)[0]);
 }
@@ -592,7 +595,7 @@ TEST_F(file, continue_all)
 	EXPECT_NO_MSG(l);
 }
 
-/* CONTINUE does not ask for MINOR. */
+/* CONTINUE does not require MINOR. */
 TEST_F(file, continue_in_any_mode)
 {
 	struct lab *l = &self->l;
@@ -602,7 +605,7 @@ TEST_F(file, continue_in_any_mode)
 				  NULL));
 	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 0), l->m.page, 0, NULL));
 	EXPECT_TRUE(same_at(l, page_at(l, 0), 0));
-	/* Present, not mapped, only MISSING armed: the kernel maps it. */
+	/* Present but not mapped, with MISSING only: the kernel maps it. */
 	EXPECT_TRUE(same_at(l, page_at(l, 1), 1));
 	EXPECT_NO_MSG(l);
 }
@@ -623,7 +626,7 @@ TEST_F(file, continue_dontwake)
 	EXPECT_TOUCHED(&t, src_at(l, 0)[0]);
 }
 
-/* MINOR alone never reports a hole: the kernel makes the page. */
+/* MINOR alone never reports a hole: the kernel allocates the page. */
 TEST_F(file, minor_hole)
 {
 	struct lab *l = &self->l;
@@ -664,15 +667,15 @@ TEST_F(file, minor_and_missing)
 	EXPECT_NO_MSG(l);
 }
 
-/* Files that know fallocate() */
+/* Files that support fallocate() */
 
 LAB_FIXTURE(allocated);
 LAB_SHMEM_VARIANTS(allocated);
 LAB_HUGETLB_VARIANTS(allocated);
 
 /*
- * Allocated is present: fallocate() makes a page that nobody wrote, and that
- * is a minor fault, not a hole.
+ * Allocated means present: fallocate() adds a page without content, and
+ * touching it is a minor fault, not a missing one.
  */
 TEST_F(allocated, minor)
 {
@@ -686,7 +689,7 @@ TEST_F(allocated, minor)
 	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 0), l->m.page, 0, NULL));
 	EXPECT_TOUCHED(&t, 0);
 	EXPECT_TRUE(lab_all(page_at(l, 0), l->m.page, 0));
-	/* Without a fault before it */
+	/* Without a previous fault */
 	EXPECT_EQ(0, lab_continue(l->uffd, page_at(l, 1), l->m.page, 0, NULL));
 	EXPECT_TRUE(lab_all(page_at(l, 1), l->m.page, 0));
 	EXPECT_NO_MSG(l);
@@ -697,7 +700,7 @@ TEST_F(allocated, minor)
 LAB_FIXTURE(shmem);
 LAB_SHMEM_VARIANTS(shmem);
 
-/* Swapped out is present as well. */
+/* A page in swap is present as well. */
 TEST_F(shmem, minor_swapped_out)
 {
 	struct lab *l = &self->l;
@@ -722,7 +725,7 @@ TEST_F(shmem, minor_swapped_out)
 	EXPECT_NO_MSG(l);
 }
 
-/* ... and no missing page. */
+/* ... and not a missing page */
 TEST_F(shmem, missing_not_when_swapped_out)
 {
 	struct lab *l = &self->l;
@@ -738,7 +741,7 @@ TEST_F(shmem, missing_not_when_swapped_out)
 	EXPECT_NO_MSG(l);
 }
 
-/* fault-around maps neighbours of a page, but not where MINOR must see them. */
+/* fault-around maps neighboring pages, but not where MINOR is registered. */
 TEST_F(shmem, no_fault_around)
 {
 	struct lab *l = &self->l;
@@ -757,7 +760,7 @@ TEST_F(shmem, no_fault_around)
 	}
 }
 
-/* A page that is read through write(2) or mapped in by the kernel */
+/* A page that write(2) reads, or that is mapped in advance by the kernel */
 TEST_F(shmem, minor_in_the_kernel)
 {
 	struct lab *l = &self->l;
@@ -773,7 +776,7 @@ TEST_F(shmem, minor_in_the_kernel)
 	EXPECT_TOUCHED(&t, src_at(l, 5)[0]);
 }
 
-/* The file is never armed, only the mapping: read(2) and write(2) go on. */
+/* The mapping is armed, not the file: read(2) and write(2) do not wait. */
 TEST_F(shmem, file_access_is_free)
 {
 	struct lab *l = &self->l;
@@ -789,7 +792,7 @@ TEST_F(shmem, file_access_is_free)
 	EXPECT_NO_MSG(l);
 }
 
-/* Shared: a fill is a fill of the file. */
+/* Shared: the fill goes to the file. */
 
 LAB_FIXTURE(shared);
 LAB_SHMEM_SHARED_VARIANTS(shared);
@@ -816,7 +819,9 @@ LAB_FIXTURE(private);
 LAB_SHMEM_PRIVATE_VARIANTS(private);
 LAB_VARIANT(private, ramfs_private);
 
-/* COPY and ZEROPAGE make memory of the mapping; the file does not notice. */
+/*
+ * COPY and ZEROPAGE allocate memory of the mapping; the file does not change.
+ */
 TEST_F(private, fill_is_anonymous)
 {
 	struct lab *l = &self->l;
@@ -833,13 +838,13 @@ TEST_F(private, fill_is_anonymous)
 	EXPECT_EQ(0, lab_blocks(&l->m));
 	EXPECT_EQ(1, pread(l->m.fd, &v, 1, 0));
 	EXPECT_EQ(0, v);
-	/* Dropped, it is missing again. */
+	/* After it was dropped, it is missing again. */
 	EXPECT_EQ(0, madvise(page_at(l, 0), l->m.page, MADV_DONTNEED));
 	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 0), src_at(l, 0), l->m.page,
 			      0, NULL));
 }
 
-/* The check for "there already" looks at the mapping, not at the file. */
+/* Only pages in the mapping count as existing, not pages in the file. */
 TEST_F(private, fill_hides_the_file)
 {
 	struct lab *l = &self->l;
@@ -875,7 +880,7 @@ TEST_F(private, continue_is_of_the_file)
 	EXPECT_NO_MSG(l);
 }
 
-/* The pages of a private mapping that were swapped out are just there. */
+/* Private pages that were swapped out are simply present. */
 TEST_F(private, own_pages_swapped_out)
 {
 	struct lab *l = &self->l;
@@ -892,9 +897,9 @@ TEST_F(private, own_pages_swapped_out)
 }
 
 /*
- * Many pages in one call. Each has to have its own content: where an entry has
- * 64 bits and a number of the kernel 32, one that is computed from the entry
- * before it may be cut short. The last granule stays a hole.
+ * Many pages in one call, each with its own content. Where an entry has 64 bits
+ * and an unsigned long has 32, an entry computed from the previous one could be
+ * truncated. The last granule stays a hole.
  */
 #define MANY(type)	((type)->page ? 3 : 32)
 
@@ -921,7 +926,7 @@ FIXTURE_TEARDOWN(many)
 
 LAB_ALL_VARIANTS(many);
 
-/* How many of the first @n granules, read through @area, have other content */
+/* How many of the first @n granules, read through @area, have wrong content */
 static unsigned int wrong_granules(const struct lab *l, const char *area,
 				   unsigned int n)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What can be seen of a userfaultfd from outside: the counters in its fdinfo
- * and its tracepoints. Both are compared with what was done, to the number.
+ * The state of a userfaultfd as seen from outside: the counters in its fdinfo
+ * and its tracepoints. Both must match the calls exactly.
  */
 #include "../kselftest_harness.h"
 #include "uffd/fixture.h"
@@ -31,7 +31,7 @@ static const char *const counter_names[] = {
 static_assert(sizeof(struct counters) == NR_COUNTERS * sizeof(long),
 	      "a name for each counter");
 
-/* All of them; LAB_NO_NUMBER for one that is not there */
+/* All of them; LAB_NO_NUMBER for a missing one */
 static struct counters counters_of(int uffd)
 {
 	struct counters c;
@@ -54,7 +54,7 @@ static struct counters counters_of(int uffd)
 	}								\
 } while (0)
 
-/* In pages of the machine, as all that is counted. */
+/* In base pages, like all counters */
 static long pages(const struct lab *l, long granules)
 {
 	return granules * l->m.page / LAB_PAGE;
@@ -106,7 +106,7 @@ TEST_F(memory, nothing_counted_yet)
 	EXPECT_COUNTERS(self->l.uffd, 0);
 }
 
-/* Whole, up to an obstacle, and not at all */
+/* Complete, up to an obstacle, and not at all */
 TEST_F(memory, pages_of_copy)
 {
 	struct lab *l = &self->l;
@@ -174,7 +174,7 @@ TEST_F(memory, faults)
 
 	EXPECT_FAULT(l, &t, page_at(l, 0), false, 0, 0);
 	EXPECT_COUNTERS(l->uffd, .missing = 1, .waits = 1);
-	/* Woken for nothing, it comes again. */
+	/* Woken without a fill, it faults again. */
 	ASSERT_EQ(0, lab_wake(l->uffd, page_at(l, 0), l->m.page));
 	EXPECT_MSG(l, 0, 0);
 	EXPECT_COUNTERS(l->uffd, .missing = 2, .waits = 2, .wakes = 1);
@@ -204,7 +204,7 @@ TEST_F(memory, faults)
 			.cont = pages(l, minor));
 }
 
-/* What is not reported is not counted: nobody waits. */
+/* A fault that is not reported is not counted: no thread waits. */
 TEST_F(memory, signals_are_no_faults)
 {
 	struct lab *l = &self->l;
@@ -217,7 +217,7 @@ TEST_F(memory, signals_are_no_faults)
 	EXPECT_COUNTERS(l->uffd, 0);
 }
 
-/* Each has its own counters. */
+/* Each userfaultfd has its own counters. */
 TEST_F(memory, of_each_userfaultfd)
 {
 	struct lab *l = &self->l;
@@ -241,7 +241,7 @@ static void *read_fork_event(void *arg)
 	return NULL;
 }
 
-/* That of a forked child begins with nothing. */
+/* The counters of a forked child start at 0. */
 TEST_F(memory, of_a_child)
 {
 	struct lab *l = &self->l;
@@ -272,8 +272,8 @@ TEST_F(memory, of_a_child)
 }
 
 /*
- * Threads that count at the same time: nothing is lost. With what is cheapest,
- * the protection of pages that are not there.
+ * Threads that count at the same time lose no count. They use the cheapest
+ * call, protecting holes.
  */
 
 #define THREADS		4
@@ -333,7 +333,7 @@ FIXTURE_VARIANT(trace)
 FIXTURE(trace)
 {
 	struct lab l;
-	char dir[64];		/* a trace buffer of our own */
+	char dir[64];		/* a trace buffer for this test alone */
 	unsigned long ino;
 	unsigned long index;	/* page offset of the first page */
 };
@@ -383,7 +383,7 @@ FIXTURE_VARIANT_ADD(trace, hugetlb)
 	.type = &lab_hugetlb_shared, .handler = "hugetlb_userfaultfd_request",
 };
 
-/* How many lines of the trace have @event and @text */
+/* Number of trace lines that have @event and @text */
 static int lines_with(const char *dir, const char *event, const char *text)
 {
 	char path[80], line[512];
@@ -425,7 +425,7 @@ static int lines_with(const char *dir, const char *event, const char *text)
 		     "mode=%s address=0x%lx access=%s\n", mode,		\
 		     (unsigned long)page_at(l, i) + 5, access)
 
-/* A fault, and the ioctls that resolve it or cannot */
+/* A fault, and the ioctls that resolve it or fail */
 TEST_F(trace, fault_and_fill)
 {
 	struct lab *l = &self->l;
@@ -477,7 +477,7 @@ TEST_F(trace, minor_fault)
 	ASSERT_EQ(0, lab_continue(l->uffd, page_at(l, 2), 2 * l->m.page, 0,
 				  NULL));
 	EXPECT_FILL(1, "continue", 2, 2, 2, 0);
-	/* hugetlb hands out a page at a time. */
+	/* hugetlb provides one page at a time. */
 	if (lab_is_hugetlb(&l->m)) {
 		EXPECT_RESOLVE(1, "minor", "fill", 2, 1);
 		EXPECT_RESOLVE(1, "minor", "fill", 3, 1);
@@ -487,7 +487,10 @@ TEST_F(trace, minor_fault)
 	EXPECT_TOUCHED(&t, src_at(l, 2)[5]);
 }
 
-/* What the kernel resolves by itself: hugetlb and private memory do not ask. */
+/*
+ * What the kernel resolves by itself: hugetlb and private memory make no
+ * request.
+ */
 TEST_F(trace, fault_without_wait)
 {
 	struct lab *l = &self->l;

@@ -223,8 +223,10 @@ static int uring(struct mapping *m)
 	return map_fd(m, fd < 0 ? -errno : fd, LAB_PAGE, RW, MAP_SHARED);
 }
 
-#define TYPE(kind, type_)	[MAPPING_##kind] = { #kind, .type = &lab_##type_ }
-#define MADE(kind)		[MAPPING_##kind] = { #kind, .make = kind }
+#define TYPE(kind, type_)						\
+	[MAPPING_##kind] = { #kind, .type = &lab_##type_ }
+#define MADE(kind)							\
+	[MAPPING_##kind] = { #kind, .make = kind }
 #define FOUND(kind)							\
 	[MAPPING_##kind] = { #kind, .make = kind, .is_found = true }
 

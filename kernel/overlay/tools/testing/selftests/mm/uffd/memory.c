@@ -135,24 +135,26 @@ TYPES(tmpfs, LAB_T_FILE, .file = lab_file_tmpfs);
 TYPES(huge, LAB_T_FILE, .file = lab_file_thp);
 TYPE(anon_shared, LAB_SHMEM_SHARED, .map_flags = MAP_ANONYMOUS);
 TYPE(zero_shared, LAB_SHMEM_SHARED, .path = "/dev/zero");
-TYPE(sysv, LAB_SHMEM_SHARED | LAB_T_SYSV,);
+TYPE(sysv, LAB_SHMEM_SHARED | LAB_T_SYSV, .map_flags = 0);
 
 /* hugetlb */
-#define LAB_HUGETLB	(LAB_T_FILE | LAB_T_HUGETLB)
+#define LAB_HUGETLB		(LAB_T_FILE | LAB_T_HUGETLB)
+#define LAB_SYSV_HUGETLB	(LAB_HUGETLB_SHARED | LAB_T_SYSV)
+#define LAB_2M			.page = LAB_HUGE
+#define LAB_2M_FILE		.file = lab_file_hugetlb, LAB_2M
 
-TYPES(hugetlb, LAB_HUGETLB, .file = lab_file_hugetlb, .page = LAB_HUGE);
-TYPES(map_hugetlb, LAB_HUGETLB, .map_flags = LAB_MAP_HUGETLB, .page = LAB_HUGE);
-TYPES(noreserve, LAB_HUGETLB, .file = lab_file_hugetlb,
-      .map_flags = MAP_NORESERVE, .page = LAB_HUGE);
+TYPES(hugetlb, LAB_HUGETLB, LAB_2M_FILE);
+TYPES(noreserve, LAB_HUGETLB, LAB_2M_FILE, .map_flags = MAP_NORESERVE);
+TYPES(map_hugetlb, LAB_HUGETLB, .map_flags = LAB_MAP_HUGETLB, LAB_2M);
+TYPE(sysv_hugetlb, LAB_SYSV_HUGETLB, .map_flags = LAB_SHM_HUGETLB, LAB_2M);
 TYPES(gigantic, LAB_HUGETLB, .file = lab_file_gigantic, .page = LAB_GIGANTIC);
-TYPE(sysv_hugetlb, LAB_HUGETLB_SHARED | LAB_T_SYSV,
-     .map_flags = LAB_SHM_HUGETLB, .page = LAB_HUGE);
 
 /* Files whose memory is all in their page cache */
+#define LAB_SECRETMEM		(LAB_SAMPLE | LAB_T_SHARED | LAB_T_SECRET)
+
 TYPES(ramfs, LAB_T_FILE | LAB_T_NO_HOLES, .file = lab_file_ramfs);
 TYPES(sample, LAB_SAMPLE, .file = lab_file_sample);
-TYPE(secretmem, LAB_SAMPLE | LAB_T_SHARED | LAB_T_SECRET,
-     .file = lab_file_secret);
+TYPE(secretmem, LAB_SECRETMEM, .file = lab_file_secret);
 
 /* Shared memory without a name still has a file: the kernel shows it here. */
 static int lab_file_behind(const void *area, size_t len)

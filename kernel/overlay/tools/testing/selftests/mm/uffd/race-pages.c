@@ -11,8 +11,9 @@ void stamp_pages(void *p, size_t page, size_t n, unsigned int source)
 {
 	__u64 *w = p;
 
-	for (size_t i = 0; i < n * WORDS; i++)
-		w[i] = stamp(page + i / WORDS, source);
+	for (; n; n--, page++)
+		for (size_t i = 0; i < WORDS; i++)
+			*w++ = stamp(page, source);
 }
 
 bool words_are(const void *base, size_t page, size_t from, __u64 value)

@@ -91,7 +91,6 @@ extern struct page_log page_log[MAX_PAGES];
 
 void forget_log(void);
 
-
 /*
  * Without MISSING, MINOR leaves holes to the kernel: they read as zeroes and
  * cause no message.

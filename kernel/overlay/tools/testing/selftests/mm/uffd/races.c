@@ -33,7 +33,7 @@ void wrong(const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	printf("# wrong: %s\n", text);
+	printf("# error: %s\n", text);
 	fflush(stdout);
 }
 
@@ -92,7 +92,7 @@ static void *watchdog(void *arg)
 		last = sum;
 		if (quiet < STALL_S)
 			continue;
-		printf("# wrong: nothing moved for %d s, a fault or a call is lost\n",
+		printf("# error: no progress for %d s, a fault or a call is lost\n",
 		       STALL_S);
 		print_counts();
 		_exit(KSFT_FAIL);
@@ -152,7 +152,7 @@ bool race_end(const char *name, unsigned long done, unsigned long wanted)
 	       name, done, wanted);
 	print_counts();
 	if (wrongs)
-		printf("# %lu things were wrong\n", wrongs);
+		printf("# %lu errors\n", wrongs);
 	fflush(stdout);
 	return done >= wanted && !wrongs;
 }
