@@ -591,8 +591,11 @@ TEST_F(memory, unregister_wakes_minor)
 {
 	struct lab_mem *m = &self->m;
 
-	if (!lab_is_file(m))
+	if (!lab_is_file(m)) {
+		EXPECT_EQ(-EINVAL, lab_register(self->uffd, m->area, m->len,
+						LAB_MINOR, NULL));
 		return;
+	}
 	lab_fill(m->alias, m->len, 1);
 	ASSERT_EQ(0, lab_register(self->uffd, m->area, m->len,
 				  LAB_MINOR, NULL));

@@ -48,19 +48,13 @@ static bool source_is(const struct lab *l, const char *p)
 	return true;
 }
 
-FIXTURE(gigantic) {
+struct gigantic {
 	struct lab l;
 	struct lab_pool start;
 };
 
-FIXTURE_VARIANT(gigantic) {
-	const struct lab_type *type;
-};
-
-LAB_VARIANT(gigantic, gigantic_shared);
-LAB_VARIANT(gigantic, gigantic_private);
-
-FIXTURE_SETUP(gigantic)
+static void set_up(struct __test_metadata *_metadata, struct gigantic *self,
+		   const struct lab_type *type)
 {
 	struct lab *l = &self->l;
 
@@ -70,14 +64,15 @@ FIXTURE_SETUP(gigantic)
 	self->start = lab_pool(LAB_GIGANTIC, group);
 	ASSERT_EQ(2, self->start.free);
 	ASSERT_LE(0, self->start.charged);
-	ASSERT_EQ(0, lab_mem_make(&l->m, variant->type, PAGES));
+	ASSERT_EQ(0, lab_mem_make(&l->m, type, PAGES));
 	l->src = source_make();
 	ASSERT_NE(NULL, l->src);
 	l->uffd = lab_uffd_open(BASE_FEATURES);
 	ASSERT_LE(0, l->uffd);
 }
 
-FIXTURE_TEARDOWN(gigantic)
+static void tear_down(struct __test_metadata *_metadata,
+		      struct gigantic *self)
 {
 	lab_teardown(&self->l);
 	unhog();
@@ -85,9 +80,31 @@ FIXTURE_TEARDOWN(gigantic)
 	lab_cgroup_leave(group);
 }
 
+#define GIGANTIC_FIXTURE(fixture)					\
+	FIXTURE(fixture)						\
+	{								\
+		struct gigantic g;					\
+	};								\
+	FIXTURE_VARIANT(fixture)					\
+	{								\
+		const struct lab_type *type;				\
+	};								\
+	FIXTURE_SETUP(fixture)						\
+	{								\
+		set_up(_metadata, &self->g, variant->type);		\
+	}								\
+	FIXTURE_TEARDOWN(fixture)					\
+	{								\
+		tear_down(_metadata, &self->g);			\
+	}
+
+GIGANTIC_FIXTURE(gigantic);
+LAB_VARIANT(gigantic, gigantic_shared);
+LAB_VARIANT(gigantic, gigantic_private);
+
 TEST_F_TIMEOUT(gigantic, register_every_mode, TIMEOUT_S)
 {
-	struct lab *l = &self->l;
+	struct lab *l = &self->g.l;
 	__u64 mode, mask;
 
 	for (mode = 1; mode < 8; mode++) {
@@ -102,7 +119,7 @@ TEST_F_TIMEOUT(gigantic, register_every_mode, TIMEOUT_S)
 TEST_F_TIMEOUT(gigantic, granule, TIMEOUT_S)
 {
 	static const size_t small[] = { LAB_PAGE, LAB_HUGE };
-	struct lab *l = &self->l;
+	struct lab *l = &self->g.l;
 	struct lab_pool before;
 	unsigned int i;
 	enum op op;
@@ -129,7 +146,7 @@ TEST_F_TIMEOUT(gigantic, granule, TIMEOUT_S)
 /* All in one test: filling a page takes seconds. */
 TEST_F_TIMEOUT(gigantic, copy_protected, TIMEOUT_S)
 {
-	struct lab *l = &self->l;
+	struct lab *l = &self->g.l;
 	struct lab_pool before = pool(l);
 	char *at = l->m.area + 5 * LAB_HUGE;
 	static struct lab_touch t;
@@ -163,7 +180,7 @@ TEST_F_TIMEOUT(gigantic, copy_protected, TIMEOUT_S)
 
 TEST_F_TIMEOUT(gigantic, minor_continue, TIMEOUT_S)
 {
-	struct lab *l = &self->l;
+	struct lab *l = &self->g.l;
 	static struct lab_touch t;
 	char *at = l->m.area + 7 * LAB_HUGE;
 
@@ -185,7 +202,7 @@ TEST_F_TIMEOUT(gigantic, minor_continue, TIMEOUT_S)
  */
 TEST_F_TIMEOUT(gigantic, absent_source, TIMEOUT_S)
 {
-	struct lab *l = &self->l;
+	struct lab *l = &self->g.l;
 	char *part = l->src + LAB_HUGE;
 
 	ASSERT_EQ(0, arm(l, LAB_MISSING));
@@ -202,7 +219,7 @@ TEST_F_TIMEOUT(gigantic, absent_source, TIMEOUT_S)
 
 TEST_F_TIMEOUT(gigantic, poison, TIMEOUT_S)
 {
-	struct lab *l = &self->l;
+	struct lab *l = &self->g.l;
 	struct lab_pool before;
 	int code = 0;
 	char v;
@@ -216,12 +233,14 @@ TEST_F_TIMEOUT(gigantic, poison, TIMEOUT_S)
 	EXPECT_POOL(l, before);
 }
 
-TEST_F_TIMEOUT(gigantic, end_of_file, TIMEOUT_S)
-{
-	struct lab *l = &self->l;
+GIGANTIC_FIXTURE(gigantic_file);
+LAB_VARIANT(gigantic_file, gigantic_shared);
 
-	if (!lab_is_shared(&l->m))
-		return;
+/* A private mapping can be filled there, which would take another minute. */
+TEST_F_TIMEOUT(gigantic_file, end_of_file, TIMEOUT_S)
+{
+	struct lab *l = &self->g.l;
+
 	ASSERT_EQ(0, arm(l, LAB_MISSING));
 	ASSERT_EQ(0, ftruncate(l->m.fd, 0));
 	EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EFAULT, l->uffd, COPY, l->m.area,
@@ -231,7 +250,7 @@ TEST_F_TIMEOUT(gigantic, end_of_file, TIMEOUT_S)
 /* Another mapping takes the last page. */
 TEST_F_TIMEOUT(gigantic, pool_is_empty, TIMEOUT_S)
 {
-	struct lab *l = &self->l;
+	struct lab *l = &self->g.l;
 	int flags = lab_is_shared(&l->m) ? MAP_SHARED : MAP_PRIVATE;
 	int fd = lab_file_gigantic(LAB_GIGANTIC);
 	char *area;

@@ -366,17 +366,18 @@ TEST_F(mem, dontneed_with_event)
 	EXPECT_TRUE(same_at(l, page_at(l, 0), 0));
 }
 
+LAB_FIXTURE(file);
+LAB_FILE_VARIANTS(file);
+
 /*
  * Unregistering wakes only waiters of missing pages; those of minor faults need
  * a WAKE.
  */
-TEST_F(mem, unregister_minor)
+TEST_F(file, unregister_minor)
 {
 	struct lab *l = &self->l;
 	static struct lab_touch t;
 
-	if (!lab_is_file(&l->m))
-		return;
 	file_write(l, 0, 1);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
 				  NULL));

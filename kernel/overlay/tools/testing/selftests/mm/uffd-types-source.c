@@ -173,20 +173,27 @@ TEST_F(mem, other_memory_meanwhile)
 	EXPECT_ACCESS(page_at(l, 2), false, 0);
 }
 
+/* Types of which a test can open another file */
+LAB_FIXTURE(opened);
+LAB_SHMEM_PRIVATE_VARIANTS(opened);
+LAB_VARIANT(opened, memfd_shared);
+LAB_VARIANT(opened, tmpfs_shared);
+LAB_VARIANT(opened, hugetlb_shared);
+LAB_VARIANT(opened, hugetlb_private);
+LAB_FILEMAP_VARIANTS(opened);
+
 /*
  * Another file of the same type, with the same registration. Linux 6.12 only
  * checks the registration and fills the new file; EAGAIN, as of later kernels,
  * is valid too. In no case is the old file filled.
  */
-TEST_F(mem, other_file_meanwhile)
+TEST_F(opened, other_file_meanwhile)
 {
 	struct lab *l = &self->l;
 	int flags = lab_is_shared(&l->m) ? MAP_SHARED : MAP_PRIVATE;
 	static struct copier c;
 	int fd;
 
-	if (!variant->type->file)
-		return;
 	fd = variant->type->file(l->m.len);
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,

@@ -522,9 +522,7 @@ TEST_F(base, zeropage)
 /* Files: minor faults and CONTINUE */
 
 LAB_FIXTURE(file);
-LAB_SHMEM_VARIANTS(file);
-LAB_HUGETLB_VARIANTS(file);
-LAB_FILEMAP_VARIANTS(file);
+LAB_FILE_VARIANTS(file);
 
 TEST_F(file, minor_read)
 {
@@ -903,28 +901,16 @@ TEST_F(private, own_pages_swapped_out)
  */
 #define MANY(type)	((type)->page ? 3 : 32)
 
-FIXTURE_VARIANT(many)
-{
-	const struct lab_type *type;
-};
-
-FIXTURE(many)
-{
-	struct lab l;
-};
-
-FIXTURE_SETUP(many)
-{
-	ASSERT_EQ(0, lab_setup_pages(&self->l, variant->type,
-				     MANY(variant->type)));
-}
-
-FIXTURE_TEARDOWN(many)
-{
-	lab_teardown(&self->l);
-}
-
+LAB_FIXTURE_PAGES(many, MANY(variant->type));
 LAB_ALL_VARIANTS(many);
+
+LAB_FIXTURE_PAGES(many_zeroes, MANY(variant->type));
+LAB_VARIANT(many_zeroes, anon);
+LAB_SHMEM_VARIANTS(many_zeroes);
+LAB_FILEMAP_VARIANTS(many_zeroes);
+
+LAB_FIXTURE_PAGES(many_in_a_file, MANY(variant->type));
+LAB_FILE_VARIANTS(many_in_a_file);
 
 /* How many of the first @n granules, read through @area, have wrong content */
 static unsigned int wrong_granules(const struct lab *l, const char *area,
@@ -955,14 +941,12 @@ TEST_F(many, copy)
 	EXPECT_FALSE(lab_pm(page_at(l, n), LAB_PM_PRESENT));
 }
 
-TEST_F(many, zeropage)
+TEST_F(many_zeroes, zeropage)
 {
 	struct lab *l = &self->l;
 	const unsigned int n = l->m.pages - 1;
 	unsigned int i;
 
-	if (lab_is_hugetlb(&l->m))
-		return;
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
 				  NULL));
 	ASSERT_EQ(0, lab_zeropage(l->uffd, l->m.area, n * l->m.page, 0, NULL));
@@ -977,13 +961,11 @@ TEST_F(many, zeropage)
 	EXPECT_FALSE(lab_pm(page_at(l, n), LAB_PM_PRESENT));
 }
 
-TEST_F(many, continues)
+TEST_F(many_in_a_file, continues)
 {
 	struct lab *l = &self->l;
 	const unsigned int n = l->m.pages - 1;
 
-	if (!lab_is_file(&l->m))
-		return;
 	file_write(l, 0, n);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
 				  NULL));

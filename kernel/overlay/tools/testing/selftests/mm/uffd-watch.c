@@ -495,10 +495,9 @@ TEST_F(trace, fault_without_wait)
 {
 	struct lab *l = &self->l;
 	const int asked = variant->type == &lab_memfd_shared;
+	const __u64 mode = lab_is_file(&l->m) ? LAB_MINOR : LAB_WP;
 
-	if (!lab_is_file(&l->m))
-		return;
-	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR, NULL));
+	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, mode, NULL));
 	EXPECT_ACCESS(page_at(l, 0), false, 0);
 	EXPECT_RESOLVE(asked, "missing", "fault", 0, 1);
 	EXPECT_LINES(0, "userfaultfd_fault", "ctx=");

@@ -99,7 +99,8 @@ int swap_out(void *addr, size_t len, int ms);
  */
 __u64 expected_ioctls(const struct lab_mem *m, __u64 mode);
 
-#define LAB_FIXTURE(fixture)						\
+/* @pages: granules of the area; may depend on variant->type */
+#define LAB_FIXTURE_PAGES(fixture, pages)				\
 	FIXTURE_VARIANT(fixture)					\
 	{								\
 		const struct lab_type *type;				\
@@ -110,12 +111,15 @@ __u64 expected_ioctls(const struct lab_mem *m, __u64 mode);
 	};								\
 	FIXTURE_SETUP(fixture)						\
 	{								\
-		ASSERT_EQ(0, lab_setup(&self->l, variant->type));	\
+		ASSERT_EQ(0, lab_setup_pages(&self->l, variant->type,	\
+					     pages));			\
 	}								\
 	FIXTURE_TEARDOWN(fixture)					\
 	{								\
 		lab_teardown(&self->l);					\
 	}
+
+#define LAB_FIXTURE(fixture)	LAB_FIXTURE_PAGES(fixture, PAGES)
 
 #define LAB_VARIANT(fixture, kind)					\
 	FIXTURE_VARIANT_ADD(fixture, kind) { .type = &lab_##kind }
@@ -159,11 +163,14 @@ __u64 expected_ioctls(const struct lab_mem *m, __u64 mode);
 	LAB_VARIANT(fixture, ramfs_private);				\
 	LAB_VARIANT(fixture, sample_private)
 
-#define LAB_ALL_VARIANTS(fixture)					\
-	LAB_VARIANT(fixture, anon);					\
+#define LAB_FILE_VARIANTS(fixture)					\
 	LAB_SHMEM_VARIANTS(fixture);					\
 	LAB_HUGETLB_VARIANTS(fixture);					\
 	LAB_FILEMAP_VARIANTS(fixture)
+
+#define LAB_ALL_VARIANTS(fixture)					\
+	LAB_VARIANT(fixture, anon);					\
+	LAB_FILE_VARIANTS(fixture)
 
 /*
  * Another thread touches @addr, which must be reported as a fault with @flags.
