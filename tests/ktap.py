@@ -6,13 +6,12 @@
                                 what was skipped; the last line is the count.
                                 True only if nothing failed and some test passed
 
-A test that ended early looks much like one that passed, so the reader trusts
-nothing: every level of results begins with a version line and a plan, brings
-the planned number of results, numbered from 1 without gap or repetition, and
-agrees with the results nested in it.  Whatever breaks a rule counts as one
-failure.  Lines of any other form are chatter: they prove nothing, but those
-before a failure, and those that a test which ended early left, are shown with
-it.
+The output of a test that ended early looks much like that of one that passed.
+So every level of results must begin with a version line and a plan, have the
+planned number of results, numbered from 1 without gap or repetition, and agree
+with the results nested in it.  Each violation counts as one failure.  All other
+lines are notes: they have no effect, but those before a failure, and the last
+ones of a test that ended early, are shown with it.
 """
 
 import dataclasses
@@ -28,21 +27,21 @@ RESULT = re.compile(
 BAIL = re.compile(r"Bail out!\s*(.*)")
 # KUnit gives no plan to the parameters of one test, but their sum.
 TOTAL = re.compile(r"# .*: ?pass:\d+ fail:\d+ skip:\d+ total:(\d+)$")
-# Chatter that says no more than the result after it.
+# Notes that only repeat the result after them.
 NOISE = re.compile(r"#\s+(OK|FAIL)\s|# (Subtest|Totals|PASSED|FAILED|module):|"
                    r"# Starting \d+ tests|# .*: ?pass:\d+ fail:\d+ ")
 RUN = re.compile(r"#\s+RUN\s")
-NOTES, WIDTH = 10, 200  # of a failure's chatter, so much is shown
+NOTES, WIDTH = 10, 200  # shown notes of a failure: lines, characters
 
 PASS, FAIL, SKIP = "pass", "fail", "skip"
-# What a directive makes of a result; an expected failure is no pass.
+# The status that a directive stands for; an expected failure does not pass.
 DIRECTIVES = {"SKIP": SKIP, "XFAIL": SKIP, "TODO": SKIP,
               "XPASS": FAIL, "TIMEOUT": FAIL, "ERROR": FAIL}
 
 
 @dataclasses.dataclass
 class Case:
-    """One test: its full name, PASS, FAIL or SKIP, why, and its chatter."""
+    """One test: its full name, PASS, FAIL or SKIP, the reason, and its notes."""
     name: str
     status: str
     why: str = ""
@@ -84,10 +83,11 @@ class Results(list):
         return bool(self.count(PASS)) and not self.count(FAIL)
 
     def summary(self):
-        return "%d passed, %d failed, %d skipped" % self.numbers()
+        passed, failed, skipped = self.numbers()
+        return f"{passed} passed, {failed} failed, {skipped} skipped"
 
     def details(self):
-        """A line for each case that a reader must know of."""
+        """Lines for each failed and each skipped case."""
         for case in self:
             if case.status == FAIL:
                 yield f"failed: {case.name}" + (case.why and f": {case.why}")
@@ -100,10 +100,10 @@ class Results(list):
 class _Reader:
     def __init__(self):
         self.levels = []
-        self.orphans = None     # a closed level that waits for its result
+        self.orphans = None     # a closed level without its result yet
         self.broken = []
         self.top_done = False
-        self.notes = []         # chatter since the last result
+        self.notes = []         # since the last result
 
     def complain(self, what, notes=()):
         self.broken.append(Case("KTAP", FAIL, what, list(notes)))

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of the KTAP reader, mostly of what it must not take for a pass.
+"""Tests of the KTAP reader, mostly of output that must not count as a pass.
 
 Prints KTAP itself; tests/suites runs it as a suite.
 """
@@ -9,7 +9,7 @@ import sys
 
 import ktap
 
-# Name, text, (passed, failed, skipped), a word of the first complaint or None.
+# Name, text, (passed, failed, skipped), a word of the first failure or None.
 CASES = [
     ("kselftest", """\
 TAP version 13
@@ -157,9 +157,9 @@ not ok 1 outer
      "1 results planned, 0 seen"),
 ]
 
-# Name, text, what is shown of it.
+# Name, text, the lines shown of it.
 SHOWN = [
-    ("what a failed test said, and nobody else", """\
+    ("the notes of a failed test, and of no other", """\
 TAP version 13
 1..3
 # Starting 3 tests from 2 test cases.

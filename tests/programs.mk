@@ -2,10 +2,10 @@
 #
 #	make -f tests/programs.mk [bits=32]
 #
-# Sources come from the patched tree, where the kernel's own tests and those of
-# the overlay lie side by side; the programs go to out/tests/extra/usr/bin. With
-# bits=32, those of the overlay that a 32-bit kernel runs, as programs of 32 bits,
-# go to out/tests/extra-32/usr/bin.
+# The sources are in the patched tree, which has both the kernel's own tests and
+# those of the overlay; the programs go to out/tests/extra/usr/bin. With bits=32,
+# the overlay's programs for a 32-bit kernel are built as 32-bit programs, in
+# out/tests/extra-32/usr/bin.
 
 top := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST))/..)))
 mm := $(top)/out/tree/tools/testing/selftests/mm
@@ -15,20 +15,20 @@ suffix := $(if $(filter 32,$(bits)),-32)
 bin := $(top)/out/tests/extra$(suffix)/usr/bin
 lib := $(top)/out/tests/lib$(suffix)
 
-# From the kernel as it is, which need the helpers of their directory.
+# The kernel's own userfaultfd tests, and the helpers that they need.
 theirs := uffd-unit-tests uffd-stress
 helpers := vm_util uffd-common thp_settings
-# The same, of hugetlb: what tests/hugetlb-tests runs.
+# The kernel's own hugetlb tests, for tests/hugetlb-tests.
 hugetlb := hugepage-mmap hugepage-shm hugepage-mremap map_hugetlb hugetlb-madvise \
 	hugetlb_fault_after_madv hugetlb_madv_vs_map hugetlb-soft-offline
-# From the overlay.
+# The tests of the overlay.
 ours := $(filter-out $(theirs) $(helpers),$(notdir $(basename $(wildcard $(mm)/uffd-*.c))))
-# The helpers of the overlay's tests, which those of KVM use, too.
+# Their helpers, which the KVM tests of the overlay use too.
 uffd_lib := $(notdir $(basename $(wildcard $(mm)/uffd/*.c)))
 kvm_uffd := guest_memfd_uffd_test guest_memfd_uffd_races guest_memfd_module_test
 
-# Of KVM: tests/kvm-tests runs those that are the kernel's. The parts of their
-# library are those of its Makefile.
+# KVM tests: of the overlay, and the kernel's own for tests/kvm-tests. The kernel's
+# Makefile lists the files of their library.
 kvm_tests := $(notdir $(basename $(wildcard $(kvm)/guest_memfd*.c))) demand_paging_test \
 	set_memory_region_test pre_fault_memory_test
 kvm_x86_tests := private_mem_conversions_test private_mem_kvm_exits_test
@@ -38,11 +38,11 @@ CFLAGS := -std=gnu11 -O2 -g -static -pthread -Wall -U_FORTIFY_SOURCE -D_GNU_SOUR
 	-isystem $(top)/out/headers/include -I$(top)/out/tree/tools/testing/selftests
 headers := $(wildcard $(mm)/*.h $(mm)/uffd/*.h $(mm)/../kselftest*.h) \
 	$(top)/out/headers/include/linux/userfaultfd.h
-# The harness stores pointers as numbers of 64 bits.
+# The harness stores pointers as 64-bit numbers.
 ifeq ($(bits),32)
 CFLAGS += -m32 -Wno-pointer-to-int-cast
 endif
-# The program runs in the guest, too, where there is no C library.
+# The program also runs in the guest, which has no C library.
 KVM_CFLAGS := $(CFLAGS) -DCONFIG_64BIT -march=x86-64-v2 -fno-builtin-memcmp -fno-builtin-memcpy \
 	-fno-builtin-memset -fno-builtin-strnlen -fno-stack-protector -fno-pie -no-pie \
 	-fno-strict-aliasing -I$(top)/out/tree/tools/include -I$(top)/out/tree/tools/arch/x86/include \
@@ -50,11 +50,11 @@ KVM_CFLAGS := $(CFLAGS) -DCONFIG_64BIT -march=x86-64-v2 -fno-builtin-memcmp -fno
 kvm_headers := $(headers) $(wildcard $(kvm)/*.h $(kvm)/include/*.h $(kvm)/include/x86_64/*.h) \
 	$(top)/out/headers/include/linux/kvm.h
 
-# What the suites of tests/suites for the pae kernel run
+# The programs of the suites for the pae kernel
 pae := uffd-types uffd-types-errno uffd-types-file uffd-types-life \
 	uffd-types-source uffd-fill uffd-filemap uffd-fixes uffd-table
 
-# Of the library of lazy restores, and of the VMM.
+# Tests of the library of lazy restores, and of the VMM
 lazy := $(notdir $(basename $(wildcard $(top)/lib/test/*.c)))
 
 all: all-$(bits)
@@ -64,7 +64,7 @@ all-32: $(addprefix $(bin)/,$(pae))
 all-64: $(addprefix $(bin)/,$(theirs) $(hugetlb) $(ours) $(kvm_tests) $(kvm_x86_tests) $(lazy) \
 	hugetlb-tests kvm-tests vmm-test) vmm mainline
 
-# Written to another name first: a stopped build leaves no half program.
+# Written to a temporary name first: an interrupted build leaves no partial program.
 define link
 	@mkdir -p $(@D)
 	@echo '  CC      $(@F)'
@@ -75,7 +75,7 @@ endef
 $(addprefix $(bin)/,$(ours)): $(bin)/%: $(mm)/%.c $(uffd_lib:%=$(lib)/uffd/%.o) $(headers)
 	$(link)
 
-# Their warnings are not ours to mend.
+# Warnings of the kernel's own tests are not fixed here.
 $(addprefix $(bin)/,$(theirs) $(hugetlb)): CFLAGS += -w
 
 $(addprefix $(bin)/,$(theirs)): $(bin)/%: $(mm)/%.c $(helpers:%=$(lib)/%.o) $(headers)
@@ -101,7 +101,7 @@ $(bin)/vmm-test: $(top)/vmm/test/vmm-test
 vmm:
 	@$(MAKE) --no-print-directory -f $(top)/vmm/programs.mk extra=$(top)/out/tests/extra
 
-# Of a newer kernel, from its own source.
+# A test of a newer kernel, from its own source.
 mainline:
 	@$(top)/lab/mainline $(bin)/mainline
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
-"""From what a suite printed to test results.
+"""Converts the output of suites to KTAP.
 
-A reader is named in tests/suites.  It takes the output of a suite and returns
-KTAP text, which only then is judged (by ktap.read): so a suite that prints
-something else is under the same rules.  A comparison takes the outputs of one
-suite on the stock and on the patched kernel.
+tests/suites names a reader for each suite.  It takes the output of the suite and
+returns KTAP text, which ktap.read judges: so the same rules apply to all output
+formats.  A comparison takes the outputs of one suite on the stock and on the
+patched kernel.
 """
 
 import re
@@ -13,18 +13,18 @@ VERSION = "KTAP version 1"
 
 
 def plain(text):
-    """KTAP already."""
+    """Output that is KTAP."""
     return [text]
 
 
 def several(text):
-    """Some KTAP documents one after the other."""
+    """Several KTAP documents, one after the other."""
     parts = re.split(r"(?m)^(?=KTAP version 1$|TAP version 13$)", text)
     return [part for part in parts if part.strip()] or [""]
 
 
 def _render(cases):
-    """KTAP of (name, directive, why) triples; the plan is theirs to add."""
+    """KTAP of (name, status, why) triples; the caller adds the plan."""
     for number, (name, status, why) in enumerate(cases, 1):
         name = name.replace("#", "no. ")
         if status == "skip":
@@ -74,7 +74,7 @@ def stress(text):
 
 
 def _rows(text):
-    """Rows of the registration table by kind of mapping, and the columns."""
+    """The columns of the registration table, and its rows by kind of mapping."""
     lines = [line for line in text.splitlines() if "\t" in line]
     kinds = {}
     for line in lines[1:]:
@@ -107,14 +107,14 @@ def same_tests(stock, patched):
     return ["\n".join(lines)]
 
 
-# Kinds that joined, and the kind that they answer like: the memory beneath.
+# Kinds that the series adds, and the kind that they behave like.
 JOINED = {"sysv": "memfd_shared", "sysv_rdonly": "memfd_rdonly",
           "ramfs_shared": "memfd_shared", "ramfs_private": "memfd_private",
           "secretmem": "memfd_shared"}
 
 
 def same_table(stock, patched):
-    """Registration answers as before; droppable memory refuses all modes."""
+    """Registration has the same results; droppable memory rejects all modes."""
     columns, before = _rows(stock)
     columns_after, after = _rows(patched)
     cases = [("columns", "pass" if columns and columns == columns_after
@@ -141,7 +141,7 @@ def same_table(stock, patched):
 
 
 # uffd-unit-tests reads a fault that was queued while UNREGISTER ran, and ends
-# at once when its COPY finds nothing registered.
+# when its COPY fails because the range is not registered.
 UNREGISTER_RACE = re.compile(
     r"\nTesting events(-wp)? on (anon|shmem|shmem-private)\.\.\. "
     r"ERROR: UFFDIO_COPY error: -2 \(errno=2, @\S+\)\n*\Z")
@@ -149,10 +149,10 @@ UNREGISTER_FIX = "0005-mm-userfaultfd-disarm-before-waking-in-UNREGISTER.patch"
 
 
 def known_fault(kernel, reader, text, status):
-    """Why a suite may run again: whose fault it met, or None.
+    """The reason why a suite may run again, or None.
 
-    Only if nothing else was wrong, and only on the unmodified kernel, which keeps
-    its faults.
+    Only if nothing else failed, and only on the unmodified kernel, which still
+    has the fault.
     """
     if kernel != "stock" or reader != "unit-tests" or status != "exit 1":
         return None

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of the readers: what a suite printed must count as what it means.
+"""Tests of the readers: each output must be counted correctly.
 
 Prints KTAP; tests/suites runs it as a suite.
 """
@@ -18,7 +18,7 @@ done
 Testing poison on hugetlb... skipped [reason: no huge pages]
 """
 BROKEN = UNIT + "Testing move on anon... failed [reason: it stayed]\n"
-# What a test of KVM says at its end, by tests/kvm-tests
+# The output of a failed KVM test, from tests/kvm-tests
 KVM = "Testing demand_paging_test -b 4M -s shmem -u MINOR... done\n" \
     "Testing set_memory_region_test 2... failed with 254: ==== Test " \
     "Assertion Failure ====\n  lib/kvm_util.c:7: ret == 0\n  done\n"
@@ -41,7 +41,7 @@ def table(droppable="22", anon="0", sysv="0", rows=14):
     return text
 
 
-# Reader, what it reads, (passed, failed, skipped).
+# Reader, its input, (passed, failed, skipped).
 CASES = [
     ("unit-tests", [UNIT + SUM.format(2, 1, 0, 3)], (2, 0, 1)),
     ("unit-tests", [BROKEN + SUM.format(2, 1, 1, 4)], (2, 1, 1)),
@@ -75,7 +75,7 @@ CASES = [
 ]
 
 
-# Reader, kernel, what was printed and how it ended, may it run again?
+# Reader, kernel, output and status, whether it may run again.
 RACE = UNIT + "Testing events on anon... " \
     "ERROR: UFFDIO_COPY error: -2 (errno=2, @uffd-common.c:617)\n"
 RESET = "KTAP version 1\n1..3\nok 1 a\n" \
@@ -101,7 +101,7 @@ AGAIN = [
     ("ktap", "stock", RESET, "exit 1", False),
 ]
 
-# Reader, what it reads, what is shown of the first failure.
+# Reader, its input, the lines shown of the first failure.
 SHOWN = [
     ("unit-tests", [BROKEN + SUM.format(2, 1, 1, 4)],
      ["failed: move on anon", "    # failed [reason: it stayed]"]),
