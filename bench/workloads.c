@@ -556,7 +556,7 @@ static void uffd_continue_runs(char *at, size_t len)
 {
 	struct uffdio_fill arg = {
 		.ranges = (unsigned long)runs, .count = len / RUN,
-		.what = _UFFDIO_CONTINUE,
+		.op = _UFFDIO_CONTINUE,
 	};
 	size_t i;
 
@@ -659,7 +659,7 @@ static void fill_skipping(char *at, size_t len, int what, size_t holes)
 			(unsigned long)source + (at - AREA_AT) : 0,
 	};
 	struct uffdio_fill arg = {
-		.ranges = (unsigned long)&range, .count = 1, .what = what,
+		.ranges = (unsigned long)&range, .count = 1, .op = what,
 		.mode = UFFDIO_FILL_MODE_SKIP_PRESENT,
 	};
 

@@ -20,9 +20,9 @@
  *	CONTINUE ---------+> FAULT_RESOLVE	the same, filled from user space
  *			  '> FAULT_UNDO		take back what was not mapped
  *
- * Memory that lives in the page cache of a file without a disk behind it needs
- * no handler of its own: filemap_userfaultfd_request() answers for it. Whoever
- * does more finds its parts at the end of this file.
+ * Page cache memory of a file without a backing device needs no handler of its
+ * own: filemap_userfaultfd_request() answers for it. Handlers that do more are
+ * made of the parts at the end of this file.
  *
  * Anonymous memory has no vm_operations_struct; a handler in the core answers
  * for it.
@@ -45,12 +45,12 @@ struct uffd_source;
  * @UFFD_REQ_FAULT_RESOLVE: asked and answered in &uffd_request.resolve.
  * @UFFD_REQ_FAULT_UNDO: asked in &uffd_request.undo.
  *
- * A handler returns -EOPNOTSUPP for a kind that it does not know. It knows all
+ * A handler returns -EOPNOTSUPP for an unknown kind. It implements the kinds
  * that its modes need: GET_PRESENT for MINOR, FAULT_UNDO for MISSING, and
- * FAULT_RESOLVE for both. User space gets an errno as it is, also one that is not
- * listed with its kind. A value that is no errno, or that is one of the kernel's
- * own (-ERESTARTSYS and up), is a mistake of the type: the log gets a warning,
- * and the caller -EIO.
+ * FAULT_RESOLVE for both. User space gets an errno as it is, even one that is
+ * not listed with its kind. A value that is no errno, or that is internal to
+ * the kernel (-ERESTARTSYS and up), is a bug of the type: the log gets a
+ * warning, and the caller -EIO.
  */
 enum uffd_request_kind {
 	UFFD_REQ_GET_SUPPORTED,
@@ -63,7 +63,7 @@ enum uffd_request_kind {
  * struct uffd_supported - what userfaultfd can do on a mapping
  * @modes: out: the modes, an or of VM_UFFD_MISSING, VM_UFFD_MINOR and
  *	VM_UFFD_WP. VM_UFFD_WP means synchronous write protection; the
- *	asynchronous kind needs nothing of the type.
+ *	asynchronous kind needs no support by the type.
  * @granule: out: bytes of the smallest page that the type maps: PAGE_SIZE,
  *	since only hugetlb has entries of another size. Registered ranges are
  *	multiples of it.
@@ -88,10 +88,10 @@ struct uffd_supported {
  * @index: in: page offset in the file, in units of PAGE_SIZE.
  *
  * Decides whether a first touch is a minor fault or finds a hole. Memory that
- * was swapped out is present. The answer may be old by the time it is used,
- * as with any look at a file that others may change. The type must not
- * allocate, lock folios or start I/O here; it may wait for a hole punch or
- * truncation that runs.
+ * was swapped out is present. The answer may be stale when it is used,
+ * as with any look at a file that may change at any time. The type must not
+ * allocate, lock folios or start I/O here; it may wait for a running hole
+ * punch or truncation.
  *
  * Return: 0 if present, -ENOENT for a hole, -EINVAL past the end of the file.
  */
@@ -102,9 +102,9 @@ struct uffd_present {
 
 /**
  * enum uffd_resolve_mode - where resolved memory comes from
- * @UFFD_RESOLVE_MINOR: find what the file has; never allocate a new page.
- * @UFFD_RESOLVE_MISSING: allocate, fill and insert; never hand out what was
- *	there before.
+ * @UFFD_RESOLVE_MINOR: find memory of the file; never allocate a new page.
+ * @UFFD_RESOLVE_MISSING: allocate, fill and insert; never hand out memory that
+ *	existed before.
  */
 enum uffd_resolve_mode {
 	UFFD_RESOLVE_MINOR,
@@ -118,45 +118,45 @@ enum uffd_resolve_mode {
  * @nr_pages: in: length of the range in pages, at least 1. All of it lies in
  *	the mapping and below one page table.
  * @mode: in: find or create.
- * @source: in: for UFFD_RESOLVE_MISSING, what the new memory shall contain;
+ * @source: in: for UFFD_RESOLVE_MISSING, what the new memory must contain;
  *	only ever passed on to userfaultfd_fill_folio(). NULL otherwise.
  * @fault: in: this is for a page fault that the kernel resolves by itself, as
- *	->fault() would: of one page, new memory contains zeroes, and a new
- *	folio may begin before the range and end after it. Otherwise it is for
- *	a fill, which makes what user space asked for, and not more.
+ *	->fault() would: the range is one page, new memory contains zeroes, and
+ *	a new folio may begin before the range and end after it. Otherwise it is
+ *	for a fill, which makes no more than user space asked for.
  * @folios: out: the folios, in order and without a gap: the first one holds
  *	@index, each next one starts where the one before it ends. They may
- *	reach less far than asked, or farther if they were there before; one
- *	folio is enough.
+ *	cover less than the range, or more if they existed before; one folio is
+ *	enough.
  * @major: out: true if a fault needed I/O, which makes it a major one. The
  *	type counts PGMAJFAULT, as ->fault() does.
  *
  * Every folio comes locked, uptodate, in @inode's page cache, and with one
  * reference that now belongs to the core. @inode is the host of the file's
  * f_mapping, and its size ends the memory. For memory with pages larger than
- * PAGE_SIZE, that of a fill of a private mapping is in no page cache, with
- * ->index set to where it belongs. The core unlocks it and either
- * keeps the reference for the page table entry or drops it.
+ * PAGE_SIZE, the folio of a fill of a private mapping is in no page cache, and
+ * has ->index set. The core unlocks each folio, and either keeps the reference
+ * for the page table entry or drops it.
  *
- * For a fault, -EEXIST is the usual case of a mapping armed with MINOR alone,
+ * For a fault, -EEXIST is the usual answer on a mapping armed with MINOR alone,
  * and means a minor fault: look before allocating.
  *
- * A new folio is filled by userfaultfd_fill_folio() after it was allocated
- * and before it is inserted, so that nobody ever sees it empty. The type does
- * its own accounting, memory cgroup charge (to req->vma->vm_mm) and LRU; for
- * the page cache, userfaultfd_add_folio() does. A folio that stands in the file
- * already and was never filled is a hole, and may be filled where it is, with
- * its lock held.
+ * A new folio is filled by userfaultfd_fill_folio() after it was allocated and
+ * before it is inserted, so that it is never visible without its content. The
+ * type does its own accounting, memory cgroup charge (to req->vma->vm_mm) and
+ * LRU; for the page cache, userfaultfd_add_folio() does. A folio that is in the
+ * page cache but not uptodate counts as a hole, and may be filled in place,
+ * with its lock held.
  *
  * The type may sleep to allocate or read. While it holds the lock of a folio,
  * it must not wait for that of another, nor for a hole punch or truncation: a
  * second folio is locked with folio_trylock(), or left out.
  *
- * What goes wrong behind the first folio is no error: the answer ends there,
- * and the core asks again for what is left.
+ * An error behind the first folio is not reported: the answer ends there, and
+ * the core asks again for the rest.
  *
  * Return: 0, and at least one folio; or, without any folio,
- * -ENOENT (MINOR) nothing is at @index; -EEXIST (MISSING) something is there;
+ * -ENOENT (MINOR) a hole is at @index; -EEXIST (MISSING) memory is there;
  * -EINVAL (MINOR) or -EFAULT (MISSING) @index is past the end of the file;
  * -ENOMEM no memory; -ENOSPC or -EDQUOT a limit was reached (-ENOMEM would have
  * a fault tried again); -EACCES or -EPERM user space may not have it; -EIO or
@@ -177,10 +177,10 @@ struct uffd_resolve {
  * struct uffd_undo - take back a folio that could not be mapped
  * @folio: in: a folio that UFFD_RESOLVE_MISSING just made, still locked.
  *
- * No page table has seen the folio. The type gives back what it accounted for
- * it, and takes it out of the page cache, unless it may as well stay there; a
- * folio that is hwpoisoned must not stay, as the core asks for another one. Lock
- * and reference remain with the core.
+ * The folio was never mapped. The type reverses its accounting and removes the
+ * folio from the page cache, unless it may stay there as memory of the file; a
+ * hwpoisoned folio must not stay, as the core asks for another one. Lock and
+ * reference remain with the core.
  *
  * Return: 0.
  */
@@ -200,7 +200,7 @@ struct uffd_undo {
  *
  * Context: process context, may sleep. Under the mmap lock or the lock of
  * @vma, so the type must not take either. No folio or page table lock is
- * held, but in FAULT_UNDO the lock of the folio.
+ * held, except for the lock of the folio in FAULT_UNDO.
  */
 struct uffd_request {
 	enum uffd_request_kind kind;
@@ -229,25 +229,6 @@ int userfaultfd_fill_folio(struct uffd_request *req, struct folio *folio,
 int userfaultfd_add_folio(struct uffd_request *req, struct folio *folio,
 			  pgoff_t index);
 void userfaultfd_remove_folio(struct folio *folio);
-
-/* As userfaultfd_create_folios(), for what userfaultfd_count_hole() returned. */
-static __always_inline int
-__userfaultfd_create_folios(struct uffd_request *req, long nr,
-			    int (*create)(struct uffd_request *req,
-					  pgoff_t index))
-{
-	struct folio_batch *folios = &req->resolve.folios;
-	pgoff_t index = req->resolve.index;
-	int err;
-
-	if (unlikely(nr < 0))
-		return nr;
-	do {
-		err = create(req, index++);
-	} while (!err && --nr && folio_batch_space(folios));
-
-	return folio_batch_count(folios) ? 0 : err;
-}
 
 /* For types whose memory is also accessed without page tables of the host */
 #ifdef CONFIG_USERFAULTFD
@@ -280,8 +261,18 @@ userfaultfd_create_folios(struct uffd_request *req,
 			  int (*create)(struct uffd_request *req,
 					pgoff_t index))
 {
-	return __userfaultfd_create_folios(req, userfaultfd_count_hole(req),
-					   create);
+	struct folio_batch *folios = &req->resolve.folios;
+	pgoff_t index = req->resolve.index;
+	long nr = userfaultfd_count_hole(req);
+	int err;
+
+	if (unlikely(nr < 0))
+		return nr;
+	do {
+		err = create(req, index++);
+	} while (!err && --nr && folio_batch_space(folios));
+
+	return folio_batch_count(folios) ? 0 : err;
 }
 
 #endif /* _LINUX_USERFAULTFD_REQUEST_H */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What userfaultfd does, to be watched: the faults that wait for user space,
- * what memory types hand out, and what the ioctls did to which range.
+ * Tracepoints of userfaultfd: faults that wait for user space, answers of memory
+ * types, and results of ioctls.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM userfaultfd
@@ -31,9 +31,9 @@
 
 /**
  * userfaultfd_fault - a thread is about to wait for user space
- * @ctx: the userfaultfd; only told apart from others by it.
+ * @ctx: identifies the userfaultfd.
  * @vmf: the fault.
- * @reason: what it is, a VM_UFFD_ flag.
+ * @reason: its kind, a VM_UFFD_ flag.
  */
 TRACE_EVENT(userfaultfd_fault,
 
@@ -63,9 +63,9 @@ TRACE_EVENT(userfaultfd_fault,
 
 /**
  * userfaultfd_resolve - a memory type answered UFFD_REQ_FAULT_RESOLVE
- * @handler: who was asked.
+ * @handler: the handler of the type.
  * @req: the request, and the answer after it was checked.
- * @err: 0, or why there is none.
+ * @err: 0, or an errno.
  */
 TRACE_EVENT(userfaultfd_resolve,
 
@@ -103,11 +103,11 @@ TRACE_EVENT(userfaultfd_resolve,
 
 /**
  * userfaultfd_fill - an ioctl that works on pages has ended
- * @ctx: the userfaultfd; only told apart from others by it.
+ * @ctx: identifies the userfaultfd.
  * @ioctl: the number of the ioctl, _UFFDIO_COPY to _UFFDIO_POISON.
  * @start: first address of the range.
  * @len: bytes of the range.
- * @result: bytes that were done, or an errno.
+ * @result: bytes that were filled, or an errno.
  */
 TRACE_EVENT(userfaultfd_fill,
 

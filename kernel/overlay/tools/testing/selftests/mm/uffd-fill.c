@@ -404,7 +404,7 @@ TEST_F(call, refused)
 	struct lab *l = &self->l;
 	struct uffdio_fill_range r = range_of(l, _UFFDIO_COPY, 0, 1);
 	const struct uffdio_fill good = {
-		.ranges = (uintptr_t)&r, .count = 1, .what = _UFFDIO_COPY,
+		.ranges = (uintptr_t)&r, .count = 1, .op = _UFFDIO_COPY,
 		.done = LAB_UNTOUCHED };
 	struct uffdio_fill bad[] = { good, good, good, good, good, good, good };
 	unsigned int i;
@@ -412,12 +412,12 @@ TEST_F(call, refused)
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
 				  LAB_MISSING | LAB_WP, NULL));
 	bad[0].count = 0;
-	bad[1].what = _UFFDIO_MOVE;
-	bad[2].what = 0x103;
+	bad[1].op = _UFFDIO_MOVE;
+	bad[2].op = 0x103;
 	bad[3].mode = 8;
 	bad[4].reserved[0] = 1;
 	bad[5].reserved[1] = 1;
-	bad[6].what = _UFFDIO_POISON;
+	bad[6].op = _UFFDIO_POISON;
 	bad[6].mode = UFFDIO_FILL_MODE_WP;
 	for (i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
 		EXPECT_EQ(-EINVAL, lab_ioctl(l->uffd, UFFDIO_FILL, &bad[i])) {
@@ -532,7 +532,7 @@ static int fill_on(int uffd, __u32 what, struct uffdio_fill_range *r,
 	memset(t, 0, sizeof(*t));
 	for (;;) {
 		struct uffdio_fill f = { .ranges = (uintptr_t)r,
-			.count = count, .what = what, .mode = mode };
+			.count = count, .op = what, .mode = mode };
 		int err = lab_ioctl(uffd, UFFDIO_FILL, &f);
 		struct uffdio_fill_range *end = r + f.done;
 		__u64 part;
@@ -734,7 +734,7 @@ static void fill_long(struct long_fill *f, size_t len, const char *dir)
 	do {
 		f->f = (struct uffdio_fill) {
 			.ranges = (uintptr_t)&f->r, .count = 1,
-			.what = _UFFDIO_ZEROPAGE };
+			.op = _UFFDIO_ZEROPAGE };
 		f->err = lab_ioctl(uffd, UFFDIO_FILL, &f->f);
 		f->total += f->r.filled;
 		f->r.start += f->r.filled;
@@ -993,7 +993,7 @@ TEST_F(call, ended)
 	int pair[2], pidfd, uffd = -1, fd, status;
 	pid_t pid;
 	struct uffdio_fill f = { .ranges = (uintptr_t)&r, .count = 1,
-				 .what = _UFFDIO_COPY };
+				 .op = _UFFDIO_COPY };
 
 	ASSERT_EQ(0, pipe(pair));
 	pid = fork();
@@ -1031,7 +1031,7 @@ static const struct layout layouts[] = {
 	SIZE_OF(uffdio_fill, 48),
 	OFFSET_OF(uffdio_fill, ranges, 0),
 	OFFSET_OF(uffdio_fill, count, 8),
-	OFFSET_OF(uffdio_fill, what, 12),
+	OFFSET_OF(uffdio_fill, op, 12),
 	OFFSET_OF(uffdio_fill, mode, 16),
 	OFFSET_OF(uffdio_fill, done, 24),
 	OFFSET_OF(uffdio_fill, reserved, 32),

@@ -153,7 +153,7 @@ TEST_F_TIMEOUT(source, nothing_behind_it, 20)
 				       .len = HUGE,
 				       .src = (uintptr_t)self->src };
 	struct uffdio_fill f = { .ranges = (uintptr_t)&r, .count = 1,
-				 .what = _UFFDIO_COPY, .mode = SKIP_PRESENT };
+				 .op = _UFFDIO_COPY, .mode = SKIP_PRESENT };
 	char page[LAB_PAGE];
 	struct uffd_msg msg;
 

@@ -29,7 +29,7 @@ static int query(int uffd, const void *start, size_t len, __u64 with,
 	q->range.start = (uintptr_t)start;
 	q->range.len = len;
 	q->flags = 0;
-	q->with = with;
+	q->modes_with = with;
 	memset(q->reserved, 0, sizeof(q->reserved));
 	return lab_ioctl(uffd, UFFDIO_QUERY, q);
 }
@@ -441,8 +441,8 @@ TEST_F(why, question_without_meaning)
 	MAP_AT(0, SMALL, ANON);
 	EXPECT_BAD(flags, 1);
 	EXPECT_BAD(flags, 1ULL << 63);
-	EXPECT_BAD(with, ALL_MODES + 1);
-	EXPECT_BAD(with, 1ULL << 63);
+	EXPECT_BAD(modes_with, ALL_MODES + 1);
+	EXPECT_BAD(modes_with, 1ULL << 63);
 	EXPECT_BAD(reserved[0], 1);
 	EXPECT_BAD(reserved[3], 1ULL << 63);
 }
@@ -589,7 +589,7 @@ static const struct layout layouts[] = {
 	SIZE_OF(uffdio_query, 272),
 	OFFSET_OF(uffdio_query, range, 0),
 	OFFSET_OF(uffdio_query, flags, 16),
-	OFFSET_OF(uffdio_query, with, 24),
+	OFFSET_OF(uffdio_query, modes_with, 24),
 	OFFSET_OF(uffdio_query, modes, 32),
 	OFFSET_OF(uffdio_query, granule, 40),
 	OFFSET_OF(uffdio_query, answer, 48),

@@ -6,7 +6,7 @@ int fill_ranges(int uffd, __u32 what, struct uffdio_fill_range *ranges,
 		unsigned int count, __u64 mode, __u64 *done)
 {
 	struct uffdio_fill f = {
-		.ranges = (uintptr_t)ranges, .count = count, .what = what,
+		.ranges = (uintptr_t)ranges, .count = count, .op = what,
 		.mode = mode, .done = LAB_UNTOUCHED };
 	int err = lab_ioctl(uffd, UFFDIO_FILL, &f);
 

@@ -1,39 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * userfaultfd_filemap.c - userfaultfd for memory in the page cache
+ * pagecache.c - the parts of a handler for page cache memory
  *
- * filemap_userfaultfd_request() answers for a file whose only memory is its
- * page cache: a filesystem or driver joins with one line in its
- * vm_operations_struct. Below it are the parts that handlers of one's own are
- * made of.
+ * A memory type that needs more than filemap_userfaultfd_request() makes a
+ * handler of its own from these: look, count a hole, find folios, add new ones
+ * and remove them again.
  *
- * Called by the userfaultfd core under the mmap lock or the lock of one VMA.
- * Taken here, outermost first: the invalidate lock of the mapping, shared, while
- * folios are looked up and added; folio locks; inside of them those of the page
- * cache.
+ * Called by handlers under the mmap lock or the lock of one VMA, and with locks
+ * of the type that exclude hole punching.
  */
-#include <linux/dax.h>
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 
 #include "internal.h"
-#include "userfaultfd_internal.h"
 
-/* The first page offset behind the end of a file. */
-static pgoff_t uffd_end_of_file(struct inode *inode)
+/**
+ * uffd_end_of_file() - the first page offset behind the end of a file
+ * @inode: the file.
+ *
+ * Return: the offset in units of PAGE_SIZE.
+ */
+pgoff_t uffd_end_of_file(struct inode *inode)
 {
 	return DIV_ROUND_UP(i_size_read(inode), PAGE_SIZE);
 }
 
-/* Lock @folio, if nobody else does and it is what a page table may get. */
+/* Lock @folio, if it is not locked and may be mapped. */
 static bool uffd_trylock_folio(struct folio *folio,
 			       struct address_space *mapping)
 {
 	if (!folio_trylock(folio))
 		return false;
-	/* Else it was truncated, or is not written yet. */
+	/* Otherwise it was truncated, or is not written yet. */
 	if (likely(folio->mapping == mapping && folio_test_uptodate(folio)))
 		return true;
 	folio_unlock(folio);
@@ -66,7 +66,7 @@ int userfaultfd_check_present(struct inode *inode, pgoff_t index)
 }
 EXPORT_SYMBOL_NS_GPL(userfaultfd_check_present, USERFAULTFD);
 
-/* How many pages from @index on have folios, none of which was ever filled. */
+/* How many pages from @index on have folios that were never filled? */
 static long uffd_count_unfilled(struct inode *inode, pgoff_t index, pgoff_t end)
 {
 	pgoff_t next = index;
@@ -77,8 +77,14 @@ static long uffd_count_unfilled(struct inode *inode, pgoff_t index, pgoff_t end)
 	return next - index;
 }
 
-/* As userfaultfd_count_hole(); says whether the pages of the hole have folios. */
-static long uffd_count_hole(struct uffd_request *req, bool *unfilled)
+/**
+ * uffd_count_hole() - as userfaultfd_count_hole()
+ * @req: a UFFD_RESOLVE_MISSING request.
+ * @unfilled: out: whether the pages of the hole have folios.
+ *
+ * Return: as userfaultfd_count_hole().
+ */
+long uffd_count_hole(struct uffd_request *req, bool *unfilled)
 {
 	struct uffd_resolve *resolve = &req->resolve;
 	struct inode *inode = resolve->inode;
@@ -96,7 +102,7 @@ static long uffd_count_hole(struct uffd_request *req, bool *unfilled)
 		*unfilled = true;
 		return uffd_count_unfilled(inode, found, end) ?: -EEXIST;
 	}
-	/* One walk for the rest of a range: mostly it finds nothing. */
+	/* One walk for the rest of a range: mostly it is a hole. */
 	found++;
 	if (found == end || !xa_find(&inode->i_mapping->i_pages, &found,
 				     end - 1, XA_PRESENT))
@@ -135,7 +141,7 @@ EXPORT_SYMBOL_NS_GPL(userfaultfd_count_hole, USERFAULTFD);
  * Context: from a handler. Does not sleep.
  * Return: 0 if a folio was found, -ENOENT if there is a hole at
  * @resolve->index, both of which are valid answers; -EAGAIN if the type has to
- * see for itself what stands there.
+ * look there itself.
  */
 int userfaultfd_find_folios_nowait(struct uffd_resolve *resolve)
 {
@@ -214,7 +220,7 @@ int userfaultfd_find_folios(struct uffd_resolve *resolve)
 }
 EXPORT_SYMBOL_NS_GPL(userfaultfd_find_folios, USERFAULTFD);
 
-/* As filemap_add_folio(), charged to the mapping's owner, whoever fills it. */
+/* As filemap_add_folio(), but charged to the mapping's owner, not to the caller. */
 static int uffd_charge_and_add(struct uffd_request *req, struct folio *folio,
 			       pgoff_t index)
 {
@@ -239,14 +245,14 @@ static int uffd_charge_and_add(struct uffd_request *req, struct folio *folio,
  *
  * Charges the folio to the owner of the mapping, locks it, adds it to the page
  * cache, to the LRU and to the answer, and marks it dirty: for reclaim it must
- * never be a copy of something that could be read again. From then on it is the
- * core that has the lock and the caller's reference; userfaultfd_remove_folio()
- * is the way back.
+ * never be a copy of something that could be read again. From then on the
+ * core owns the lock and the caller's reference; userfaultfd_remove_folio()
+ * undoes it.
  *
  * Context: from the handler of @req only, which excludes hole punching, if the
  * file knows it, usually by filemap_invalidate_lock_shared(). May sleep.
- * Return: 0; -EEXIST if something stands at @index; -EFAULT if the file ends
- * before the folio does; -ENOMEM. On an error the folio is as it was.
+ * Return: 0; -EEXIST if the file has an entry at @index; -EFAULT if the file
+ * ends before the folio does; -ENOMEM. On an error the folio is as it was.
  */
 int userfaultfd_add_folio(struct uffd_request *req, struct folio *folio,
 			  pgoff_t index)
@@ -326,190 +332,3 @@ bool userfaultfd_missing_armed(struct address_space *mapping, pgoff_t index)
 	return armed;
 }
 EXPORT_SYMBOL_NS_GPL(userfaultfd_missing_armed, USERFAULTFD);
-
-/*
- * The ready-made handler
- */
-
-/* What keeps a mapping from being served, or NULL. */
-static const char *filemap_uffd_flaw(struct address_space *mapping)
-{
-	const struct address_space_operations *ops = mapping->a_ops;
-
-	if (mapping_inaccessible(mapping))
-		return "its memory must not be touched by the kernel";
-	if (!mapping_unevictable(mapping))
-		return "its folios may be reclaimed";
-	if (ops->writepage || ops->writepages)
-		return "its folios are written back";
-	if (ops->readahead)
-		return "its folios are read from somewhere";
-	if (dax_mapping(mapping) || mapping_min_folio_order(mapping))
-		return "its entries are not folios of one page";
-	return NULL;
-}
-
-static int filemap_uffd_supported(struct uffd_request *req)
-{
-	struct address_space *mapping = req->vma->vm_file->f_mapping;
-	const char *flaw = filemap_uffd_flaw(mapping);
-
-	if (WARN_ONCE(flaw, "userfaultfd: %ps cannot be served as page cache: %s\n",
-		      mapping->a_ops, flaw))
-		return -EOPNOTSUPP;
-
-	req->supported.modes = __VM_UFFD_FLAGS;
-	req->supported.granule = PAGE_SIZE;
-	return 0;
-}
-
-/*
- * Fill the folio that stands at @index, if it never was: write() may have died
- * on the way, or the space was only reserved.
- */
-static int filemap_uffd_fill_hole(struct uffd_request *req, pgoff_t index)
-{
-	struct uffd_resolve *resolve = &req->resolve;
-	struct address_space *mapping = resolve->inode->i_mapping;
-	struct folio *folio;
-	int err = -EEXIST;
-
-	/* There is a lock to wait for only while no other is held. */
-	folio = __filemap_get_folio(mapping, index, FGP_LOCK |
-				    (folio_batch_count(&resolve->folios) ?
-				     FGP_NOWAIT : 0), 0);
-	if (IS_ERR(folio))
-		return -EEXIST;
-	if (folio_test_uptodate(folio) || folio_test_large(folio))
-		goto release;
-
-	err = -EFAULT;
-	if (index >= uffd_end_of_file(resolve->inode))
-		goto release;
-	err = -EIO;
-	if (folio_test_hwpoison(folio))
-		goto release;
-	err = userfaultfd_fill_folio(req, folio, index);
-	if (err)
-		goto release;
-
-	folio_mark_dirty(folio);
-	folio_batch_add(&resolve->folios, folio);
-	return 0;
-release:
-	uffd_release(folio);
-	return err;
-}
-
-/* A file with memory policies has ->get_policy(). */
-static struct folio *filemap_uffd_alloc(struct uffd_request *req, pgoff_t index)
-{
-	const gfp_t gfp = mapping_gfp_mask(req->resolve.inode->i_mapping);
-#ifdef CONFIG_NUMA
-	struct vm_area_struct *vma = req->vma;
-
-	if (vma->vm_ops->get_policy)
-		return vma_alloc_folio(gfp, 0, vma, vma->vm_start +
-				       ((index - vma->vm_pgoff) << PAGE_SHIFT),
-				       false);
-#endif
-	return filemap_alloc_folio(gfp, 0);
-}
-
-static int filemap_uffd_create(struct uffd_request *req, pgoff_t index)
-{
-	struct folio *folio;
-	int err;
-
-	folio = filemap_uffd_alloc(req, index);
-	if (!folio)
-		return -ENOMEM;
-
-	err = userfaultfd_fill_folio(req, folio, index);
-	if (!err)
-		err = userfaultfd_add_folio(req, folio, index);
-	if (!err)
-		return 0;
-
-	folio_put(folio);
-	return err == -EEXIST ? filemap_uffd_fill_hole(req, index) : err;
-}
-
-static int filemap_uffd_resolve(struct uffd_request *req)
-{
-	bool unfilled;
-	long nr;
-
-	if (req->resolve.mode == UFFD_RESOLVE_MINOR)
-		return userfaultfd_find_folios(&req->resolve);
-	nr = uffd_count_hole(req, &unfilled);
-	/* A hole that has folios is filled without allocating others. */
-	if (unlikely(unfilled))
-		return __userfaultfd_create_folios(req, nr,
-						   filemap_uffd_fill_hole);
-	return __userfaultfd_create_folios(req, nr, filemap_uffd_create);
-}
-
-/**
- * filemap_userfaultfd_request() - the ready-made answers of page cache memory
- * @req: the request.
- *
- * For a file whose only memory is its page cache: what is not there reads as
- * zeroes, and what is there stays until it is truncated. Supports every mode.
- * A filesystem or driver joins by one line in its vm_operations_struct::
- *
- *	.userfaultfd_request = filemap_userfaultfd_request,
- *
- * What it needs of the file's f_mapping:
- *
- * - mapping_set_unevictable(): reclaim leaves it alone;
- * - no ->writepage(), ->writepages() or ->readahead(): there is nothing behind
- *   it, neither to write to nor to read from;
- * - no ->read_folio(), or one that only clears: for a fault that nobody serves,
- *   the handler makes zeroes without asking it;
- * - a ->read_iter() and ->splice_read() that leave a hole a hole, if the file can
- *   be read: generic_file_read_iter() makes a page of zeroes of it, which is no
- *   missing fault any more. See fs/ramfs/file-mmu.c;
- * - a ->dirty_folio(), such as noop_dirty_folio();
- * - mapping_gfp_mask() as new folios need it, which are of one page each;
- * - its host's i_size ends the memory; truncation sets it before it removes
- *   folios, and hole punching holds filemap_invalidate_lock();
- * - not AS_INACCESSIBLE, not DAX, no minimal folio order.
- *
- * What can be seen of this at registration is checked there: on a mapping that
- * does not fit, nothing is supported, and the log gets a warning.
- *
- * A folio that is not uptodate is a hole. New folios are charged to the owner
- * of the mapping and are dirty.
- *
- * Return: see &struct uffd_request.
- */
-int filemap_userfaultfd_request(struct uffd_request *req)
-{
-	struct address_space *mapping = req->vma->vm_file->f_mapping;
-	int err;
-
-	switch (req->kind) {
-	case UFFD_REQ_GET_SUPPORTED:
-		return filemap_uffd_supported(req);
-	case UFFD_REQ_FAULT_UNDO:
-		userfaultfd_remove_folio(req->undo.folio);
-		return 0;
-	case UFFD_REQ_GET_PRESENT:
-	case UFFD_REQ_FAULT_RESOLVE:
-		break;
-	default:
-		return -EOPNOTSUPP;
-	}
-
-	/* A hole punch that runs is waited for, and none begins meanwhile. */
-	filemap_invalidate_lock_shared(mapping);
-	if (req->kind == UFFD_REQ_GET_PRESENT)
-		err = userfaultfd_check_present(req->present.inode,
-						req->present.index);
-	else
-		err = filemap_uffd_resolve(req);
-	filemap_invalidate_unlock_shared(mapping);
-	return err;
-}
-EXPORT_SYMBOL_NS_GPL(filemap_userfaultfd_request, USERFAULTFD);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * userfaultfd_register.c - what may be registered, and why other memory may not
+ * register.c - what may be registered, and why other memory may not
  *
  * Puts what a memory type says it supports together with what the core wants
  * of any mapping, first for one mapping, then for a range of them. The answer
@@ -12,7 +12,7 @@
  */
 #include <linux/mm.h>
 
-#include "userfaultfd_internal.h"
+#include "internal.h"
 
 /* The answer for one mapping; all callers but one have many to ask for. */
 static __always_inline
@@ -22,18 +22,18 @@ enum uffd_refusal uffd_vma_refusal(struct vm_area_struct *vma,
 {
 	struct uffd_supported supported __uninitialized;
 
-	/* Droppable memory may vanish at any time: no mode can promise more. */
+	/* Droppable memory may vanish at any time, so no mode can be honored. */
 	if (unlikely(vma->vm_flags & VM_DROPPABLE))
 		return UFFD_REFUSAL_DROPPABLE;
 
 	if (unlikely(vma->vm_flags & (VM_SPECIAL | VM_SHADOW_STACK)) &&
-	    ((vma->vm_flags & VM_SHADOW_STACK) || !vma_has_huge_entries(vma)))
+	    ((vma->vm_flags & VM_SHADOW_STACK) || !uffd_is_hugetlb(vma)))
 		return UFFD_REFUSAL_SPECIAL;
 
 	uffd_supported(vma, &supported);
 	*granule = supported.granule;
 
-	/* Nobody waits for asynchronous protection: the core does it alone. */
+	/* Asynchronous protection needs no handler: the core does it alone. */
 	if (wp_async && modes == VM_UFFD_WP)
 		return UFFD_REFUSAL_NONE;
 
@@ -96,7 +96,7 @@ enum uffd_refusal uffd_next_refusal(struct uffd_range *range,
 	if (range->end <= vma->vm_end && !IS_ALIGNED(range->end, granule))
 		return UFFD_REFUSAL_MISALIGNED;
 
-	/* With two of them, who would get the faults? */
+	/* Only one userfaultfd gets the faults of a mapping. */
 	if (owner && owner != range->ctx)
 		return UFFD_REFUSAL_OWNED;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * userfaultfd_fault.c - what a page fault on armed memory is
+ * fault.c - what a page fault on armed memory is
  *
  * The page fault code calls userfaultfd_fault() instead of ->fault() where a
  * mapping is armed with MISSING or MINOR. The memory type is asked whether it
@@ -20,18 +20,17 @@
 #include <linux/pagemap.h>
 
 #include "internal.h"
-#include "userfaultfd_internal.h"
 
 /* What the kernel fills a hole with by itself. */
 static struct uffd_source uffd_zeroes;
 
 /*
  * Find, or with a @source create, the page of a fault, as ->fault() would: in
- * a folio of whatever size the type likes best.
+ * a folio of any size that the type prefers.
  */
-static __always_inline int uffd_fault_resolve(struct vm_fault *vmf,
-					      struct uffd_source *source,
-					      vm_fault_t *ret)
+static __always_inline
+int uffd_fault_resolve(struct vm_fault *vmf, struct uffd_source *source,
+		       vm_fault_t *ret)
 {
 	struct uffd_request req __uninitialized;
 	int err;
@@ -88,8 +87,8 @@ vm_fault_t userfaultfd_fault(struct vm_fault *vmf)
  */
 void userfaultfd_wait_begin(struct vm_area_struct *vma)
 {
-	if (vma_has_huge_entries(vma))
-		huge_entry_wait_begin(vma);
+	if (uffd_is_hugetlb(vma))
+		uffd_hugetlb_wait_begin(vma);
 }
 
 /**
@@ -98,8 +97,8 @@ void userfaultfd_wait_begin(struct vm_area_struct *vma)
  */
 void userfaultfd_wait_end(struct vm_area_struct *vma)
 {
-	if (vma_has_huge_entries(vma))
-		huge_entry_wait_end(vma);
+	if (uffd_is_hugetlb(vma))
+		uffd_hugetlb_wait_end(vma);
 }
 
 /**
@@ -107,12 +106,13 @@ void userfaultfd_wait_end(struct vm_area_struct *vma)
  * @vmf: a fault that others can see by now.
  * @reason: VM_UFFD_MISSING, VM_UFFD_MINOR or VM_UFFD_WP.
  *
- * Who resolves it may have done so before the fault could be seen, and would
- * not wake us. Looks without the page table lock: if the entry changes after
- * that, whoever changes it does wake us.
+ * It may have been resolved before the fault could be seen, and then no wake-up
+ * follows. Looks without the page table lock: a task that changes the entry
+ * later does wake us.
  *
  * Context: the mmap lock or the lock of the VMA, between
  * userfaultfd_wait_begin() and userfaultfd_wait_end(). Does not sleep.
+ * Return: true if there is.
  */
 bool userfaultfd_must_wait(struct vm_fault *vmf, unsigned long reason)
 {
@@ -123,8 +123,8 @@ bool userfaultfd_must_wait(struct vm_fault *vmf, unsigned long reason)
 	pte_t *pte, ptent;
 
 	assert_fault_locked(vmf);
-	if (vma_has_huge_entries(vmf->vma))
-		return huge_entry_must_wait(vmf, reason);
+	if (uffd_is_hugetlb(vmf->vma))
+		return uffd_hugetlb_must_wait(vmf, reason);
 
 	pmd = mm_find_pmd(vmf->vma->vm_mm, addr);
 	if (!pmd)

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * userfaultfd_query.c - UFFDIO_QUERY: what UFFDIO_REGISTER would answer
+ * query.c - UFFDIO_QUERY: what UFFDIO_REGISTER would answer
  *
- * For each mode asks the function that decides for UFFDIO_REGISTER, and tells
- * what came out. Nothing changes, so the mmap_lock is held for reading only;
- * the answer is as old as the moment it was released.
+ * Asks, for each mode, the function that decides for UFFDIO_REGISTER, and
+ * reports its answer. Nothing changes, so the mmap_lock is held for reading
+ * only; the answer is as old as the moment it was released.
  *
  * Called by the ioctl of fs/userfaultfd.c.
  */
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
 
-#include "userfaultfd_internal.h"
+#include "internal.h"
 
 /* Why @range may not be registered with @mode, and what is asked with it. */
 static enum uffd_refusal uffd_query_refusal(struct uffdio_query *query,
@@ -19,7 +19,7 @@ static enum uffd_refusal uffd_query_refusal(struct uffdio_query *query,
 {
 	enum uffd_refusal refusal;
 
-	range->modes = userfaultfd_mode_flags(query->with | mode);
+	range->modes = userfaultfd_mode_flags(query->modes_with | mode);
 	if (!range->modes) {
 		range->refused = range->start;
 		return UFFD_REFUSAL_MODE;
@@ -51,7 +51,7 @@ int userfaultfd_query(struct userfaultfd_ctx *ctx, struct uffdio_query *query,
 	enum uffd_refusal refusal = UFFD_REFUSAL_RANGE;
 	int bit;
 
-	if (query->flags || query->with & ~UFFD_API_REGISTER_MODES ||
+	if (query->flags || query->modes_with & ~UFFD_API_REGISTER_MODES ||
 	    memchr_inv(query->reserved, 0, sizeof(query->reserved)))
 		return -EINVAL;
 	if (!PAGE_ALIGNED(query->range.start | query->range.len))

@@ -13,7 +13,7 @@
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 
-#include "userfaultfd_internal.h"
+#include "internal.h"
 
 /* The memory type under test: one file, one mapping of it, one folio. */
 struct uffd_test {
@@ -89,7 +89,7 @@ static struct folio *uffd_test_add(struct uffd_test *t, unsigned int order,
 	return folio;
 }
 
-/* Takes it out again. Nobody else must have it by now. */
+/* Removes it again. No other reference must be left by now. */
 static void uffd_test_remove(struct kunit *test, struct folio *folio)
 {
 	KUNIT_EXPECT_FALSE(test, folio_test_locked(folio));
@@ -141,7 +141,7 @@ static void uffd_test_sane(struct kunit *test)
 		{ 0, PAGE_SIZE, true },
 		{ VM_UFFD_MISSING, PAGE_SIZE, true },
 		{ __VM_UFFD_FLAGS, PAGE_SIZE, true },
-		/* The core maps nothing else but where it knows the entries. */
+		/* Only hugetlb may have another page size. */
 		{ __VM_UFFD_FLAGS, PMD_SIZE, false },
 		{ VM_UFFD_MISSING | VM_SHARED, PAGE_SIZE, false },
 		{ VM_UFFD_MISSING, 0, false },

@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * hugetlb_userfaultfd.c - hugetlb's part in userfaultfd
+ * hugetlb.c - hugetlb's part in userfaultfd
  *
- * The answers to ->userfaultfd_request(), and the entries of huge pages as
- * huge_entry.h promises them to the core, which is the only caller.
+ * The answers to ->userfaultfd_request(), and what the core calls by name since
+ * entries of huge pages are unlike others: to fill one, and to wait for one.
+ *
+ * To fill an entry takes two more locks, in this order, inside of those of the
+ * mapping and outside of the folio lock:
+ *
+ *	fault mutex of the page		no fault or fill of it besides ours
+ *	hugetlb's lock of the VMA	the table that the entry is in stays
  */
 #include <linux/hugetlb.h>
 #include <linux/mempolicy.h>
@@ -14,7 +20,6 @@
 #include <linux/userfaultfd_request.h>
 
 #include "internal.h"
-#include "userfaultfd_internal.h"
 
 /*
  * Requests
@@ -115,8 +120,8 @@ static void hugetlb_uffd_remove(struct hstate *h, struct inode *inode,
 }
 
 /*
- * A page that the file has stays there, as it is memory like any other, unless it
- * is bad: then it makes room for another.
+ * A page that the file has stays there, as it is memory like any other, unless
+ * it is bad: then it makes room for another.
  */
 static int hugetlb_uffd_undo(struct uffd_request *req)
 {
@@ -138,9 +143,9 @@ static int hugetlb_uffd_undo(struct uffd_request *req)
  * hugetlb_userfaultfd_request() - hugetlb's answers
  * @req: the request.
  *
- * Context: FAULT_RESOLVE and FAULT_UNDO between huge_entry_begin() and
- * huge_entry_end(). Faults are not resolved here: hugetlb_no_page() asks the
- * core what a fault is, with the page at hand, and does the rest itself.
+ * Context: FAULT_RESOLVE and FAULT_UNDO with the locks of the entry. Faults are
+ * not resolved here: hugetlb_no_page() asks the core what a fault is, with the
+ * page at hand, and does the rest itself.
  * Return: see &struct uffd_request.
  */
 int hugetlb_userfaultfd_request(struct uffd_request *req)
@@ -148,7 +153,7 @@ int hugetlb_userfaultfd_request(struct uffd_request *req)
 	switch (req->kind) {
 	case UFFD_REQ_GET_SUPPORTED:
 		req->supported.modes = __VM_UFFD_FLAGS;
-		req->supported.granule = huge_entry_size(req->vma);
+		req->supported.granule = uffd_hugetlb_size(req->vma);
 		return 0;
 	case UFFD_REQ_GET_PRESENT:
 		return hugetlb_uffd_present(&req->present);
@@ -167,7 +172,63 @@ int hugetlb_userfaultfd_request(struct uffd_request *req)
  * Entries
  */
 
-static void huge_entry_set(struct huge_entry *entry, pte_t pte)
+/*
+ * An entry and its locks: of @vma, for pages of @h, mapping @addr, a multiple
+ * of their size.
+ */
+struct uffd_hugetlb_entry {
+	struct vm_area_struct *vma;
+	struct hstate *h;
+	unsigned long addr;
+	pte_t *pte;
+	struct mutex *mutex;	/* of faults */
+};
+
+static void uffd_hugetlb_unlock(struct uffd_hugetlb_entry *entry)
+{
+	hugetlb_vma_unlock_read(entry->vma);
+	mutex_unlock(entry->mutex);
+}
+
+/* Lock the entry at @addr, and make it if need be; 0 or -ENOMEM. */
+static __always_inline
+int uffd_hugetlb_lock(struct uffd_hugetlb_entry *entry,
+		      struct vm_area_struct *vma, unsigned long addr)
+{
+	struct address_space *mapping = vma->vm_file->f_mapping;
+	struct hstate *h = hstate_vma(vma);
+	pgoff_t index = linear_page_index(vma, addr) >> huge_page_order(h);
+	u32 hash = hugetlb_fault_mutex_hash(mapping, index);
+
+	entry->vma = vma;
+	entry->h = h;
+	entry->addr = addr;
+	entry->mutex = &hugetlb_fault_mutex_table[hash];
+	mutex_lock(entry->mutex);
+	hugetlb_vma_lock_read(vma);
+
+	/* An existing entry need not be made, which could share its table. */
+	entry->pte = hugetlb_walk(vma, addr, huge_page_size(h));
+	if (unlikely(!entry->pte))
+		entry->pte = huge_pte_alloc(vma->vm_mm, vma, addr,
+					    huge_page_size(h));
+	if (likely(entry->pte))
+		return 0;
+	uffd_hugetlb_unlock(entry);
+	return -ENOMEM;
+}
+
+/* May a fill write to the entry? */
+static __always_inline bool uffd_hugetlb_free(const struct uffd_fill *fill,
+					      struct uffd_hugetlb_entry *entry)
+{
+	pte_t pte = huge_ptep_get(entry->vma->vm_mm, entry->addr, entry->pte);
+
+	return huge_pte_none(pte) ||
+	       (!pte_present(pte) && uffd_replaces_marker(fill, pte));
+}
+
+static __always_inline void uffd_hugetlb_set(struct uffd_hugetlb_entry *entry, pte_t pte)
 {
 	set_huge_pte_at(entry->vma->vm_mm, entry->addr, entry->pte, pte,
 			huge_page_size(entry->h));
@@ -175,56 +236,32 @@ static void huge_entry_set(struct huge_entry *entry, pte_t pte)
 	update_mmu_cache(entry->vma, entry->addr, entry->pte);
 }
 
-/**
- * huge_entry_free() - may a fill write to an entry?
- * @entry: the entry.
- * @flags: the MFILL_ATOMIC_ mode and options of the fill.
- */
-bool huge_entry_free(struct huge_entry *entry, uffd_flags_t flags)
+/* 0, or -EEXIST if the entry is in use. */
+static int uffd_hugetlb_poison(const struct uffd_fill *fill,
+			       struct uffd_hugetlb_entry *entry)
 {
-	const bool poison = uffd_flags_mode_is(flags, MFILL_ATOMIC_POISON);
-	pte_t pte = huge_ptep_get(entry->vma->vm_mm, entry->addr, entry->pte);
-
-	return huge_pte_none(pte) ||
-	       unlikely(is_pte_marker(pte) &&
-			uffd_replaces_marker(pte, flags, poison));
-}
-
-/**
- * huge_entry_poison() - poison an entry
- * @entry: the entry.
- * @flags: the MFILL_ATOMIC_ mode and options of the fill.
- *
- * Return: 0, or -EEXIST if it is in use.
- */
-int huge_entry_poison(struct huge_entry *entry, uffd_flags_t flags)
-{
-	struct vm_area_struct *vma = entry->vma;
 	int err = -EEXIST;
 	spinlock_t *ptl;	/* of the page table */
 
-	ptl = huge_pte_lock(entry->h, vma->vm_mm, entry->pte);
-	if (huge_entry_free(entry, flags)) {
-		huge_entry_set(entry, make_pte_marker(PTE_MARKER_POISONED));
+	ptl = huge_pte_lock(entry->h, entry->vma->vm_mm, entry->pte);
+	if (uffd_hugetlb_free(fill, entry)) {
+		uffd_hugetlb_set(entry, make_pte_marker(PTE_MARKER_POISONED));
 		err = 0;
 	}
 	spin_unlock(ptl);
 	return err;
 }
 
-/**
- * huge_entry_map() - map a page
- * @entry: the entry.
- * @folio: the page, locked. Its reference goes to the entry.
- * @flags: the MFILL_ATOMIC_ mode and options of the fill.
- *
- * Return: 0; or -EEXIST if something else is mapped, -EIO if the page is
- * poisoned, and it still belongs to the caller.
+/*
+ * Map a page that is locked, and give its reference to the entry. 0; or -EEXIST
+ * if something else is mapped, -EIO if the page is poisoned, and it still
+ * belongs to the caller.
  */
-int huge_entry_map(struct huge_entry *entry, struct folio *folio,
-		   uffd_flags_t flags)
+static __always_inline
+int uffd_hugetlb_map(const struct uffd_fill *fill,
+		     struct uffd_hugetlb_entry *entry, struct folio *folio)
 {
-	const bool found = uffd_flags_mode_is(flags, MFILL_ATOMIC_CONTINUE);
+	const bool found = uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_CONTINUE);
 	struct vm_area_struct *vma = entry->vma;
 	bool writable = vma->vm_flags & VM_WRITE;
 	struct hstate *h = entry->h;
@@ -233,16 +270,16 @@ int huge_entry_map(struct huge_entry *entry, struct folio *folio,
 	pte_t pte;
 
 	/* A private mapping may look at the file, but not write to it. */
-	if ((flags & MFILL_ATOMIC_WP) ||
+	if ((fill->flags & MFILL_ATOMIC_WP) ||
 	    (found && !(vma->vm_flags & VM_SHARED)))
 		writable = false;
 
 	ptl = huge_pte_lock(h, vma->vm_mm, entry->pte);
-	if (unlikely(folio_test_hwpoison(folio)))
+	if (folio_test_hwpoison(folio))
 		err = -EIO;
-	else if (unlikely(!huge_entry_free(entry, flags)))
+	else if (!uffd_hugetlb_free(fill, entry))
 		err = -EEXIST;
-	if (unlikely(err))
+	if (err)
 		goto unlock;
 
 	if (folio->mapping)
@@ -252,14 +289,14 @@ int huge_entry_map(struct huge_entry *entry, struct folio *folio,
 
 	/*
 	 * Dirty, as the content is nowhere else, which a writable entry is
-	 * already; young, as somebody waits.
+	 * already; young, since a thread waits for it.
 	 */
 	pte = hugetlb_make_pte(vma, folio_page(folio, 0), writable);
 	if (!writable)
 		pte = huge_pte_mkdirty(pte);
-	if (flags & MFILL_ATOMIC_WP)
+	if (fill->flags & MFILL_ATOMIC_WP)
 		pte = huge_pte_mkuffd_wp(pte);
-	huge_entry_set(entry, pte);
+	uffd_hugetlb_set(entry, pte);
 	hugetlb_count_add(pages_per_huge_page(h), vma->vm_mm);
 	if (!found)
 		folio_set_hugetlb_migratable(folio);
@@ -268,8 +305,62 @@ unlock:
 	return err;
 }
 
+/* Find or make the page of an entry, and map it. */
+static __always_inline
+int uffd_hugetlb_fill_folio(struct uffd_fill *fill,
+			    struct uffd_hugetlb_entry *entry)
+{
+	struct uffd_request req __uninitialized;
+	struct folio *folio;
+	int err;
+
+	err = uffd_fill_resolve(fill, &req, pages_per_huge_page(entry->h), true);
+	if (err)
+		return err;
+
+	folio = req.resolve.folios.folios[0];
+	err = uffd_hugetlb_map(fill, entry, folio);
+	if (!err) {
+		folio_unlock(folio);
+		return 0;
+	}
+	uffd_fill_give_back(fill, &req, 0);
+	/* A page that is bad, but new, can be replaced. */
+	if (err == -EIO && req.resolve.mode == UFFD_RESOLVE_MISSING)
+		return -EUFFD_BAD_PAGE;
+	return err;
+}
+
 /**
- * huge_entry_spare() - a page to read the content for a mapping's page into
+ * uffd_hugetlb_fill() - fill the next page of a fill
+ * @fill: the fill; it advances by the page.
+ *
+ * Return: 0; -EEXIST if the entry or the offset of the file is in use; or
+ * another errno.
+ */
+__always_inline int uffd_hugetlb_fill(struct uffd_fill *fill)
+{
+	struct uffd_hugetlb_entry entry __uninitialized;
+	int err;
+
+	err = uffd_hugetlb_lock(&entry, fill->vma, fill->addr);
+	if (err)
+		return err;
+	if (uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_POISON))
+		err = uffd_hugetlb_poison(fill, &entry);
+	else if (uffd_fill_looks_first(fill) && !uffd_hugetlb_free(fill, &entry))
+		err = -EEXIST;
+	else
+		err = uffd_hugetlb_fill_folio(fill, &entry);
+	uffd_hugetlb_unlock(&entry);
+
+	if (!err)
+		uffd_fill_advance(fill, fill->addr + huge_page_size(entry.h));
+	return err;
+}
+
+/**
+ * uffd_hugetlb_spare() - a page to read the content for a mapping's page into
  * @vma: the mapping, locked.
  * @addr: address in it.
  *
@@ -277,7 +368,7 @@ unlock:
  *
  * Return: the page, or NULL.
  */
-struct folio *huge_entry_spare(struct vm_area_struct *vma, unsigned long addr)
+struct folio *uffd_hugetlb_spare(struct vm_area_struct *vma, unsigned long addr)
 {
 	struct hstate *h = hstate_vma(vma);
 	gfp_t gfp = htlb_alloc_mask(h);
@@ -294,38 +385,40 @@ struct folio *huge_entry_spare(struct vm_area_struct *vma, unsigned long addr)
 }
 
 /**
- * huge_entry_wait_begin() - before huge_entry_must_wait(); may sleep
+ * uffd_hugetlb_wait_begin() - before uffd_hugetlb_must_wait(); may sleep
  * @vma: the mapping of the fault.
  */
-void huge_entry_wait_begin(struct vm_area_struct *vma)
+void uffd_hugetlb_wait_begin(struct vm_area_struct *vma)
 {
 	hugetlb_vma_lock_read(vma);
 }
 
 /**
- * huge_entry_wait_end() - after huge_entry_must_wait()
+ * uffd_hugetlb_wait_end() - after uffd_hugetlb_must_wait()
  * @vma: the mapping of the fault.
  */
-void huge_entry_wait_end(struct vm_area_struct *vma)
+void uffd_hugetlb_wait_end(struct vm_area_struct *vma)
 {
 	hugetlb_vma_unlock_read(vma);
 }
 
 /**
- * huge_entry_must_wait() - is there still a reason to wait for user space?
+ * uffd_hugetlb_must_wait() - is there still a reason to wait for user space?
  * @vmf: the fault.
  * @reason: VM_UFFD_MISSING, VM_UFFD_MINOR or VM_UFFD_WP.
+ *
+ * Return: true if there is.
  */
-bool huge_entry_must_wait(struct vm_fault *vmf, unsigned long reason)
+bool uffd_hugetlb_must_wait(struct vm_fault *vmf, unsigned long reason)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	pte_t *ptep, pte;
 
-	ptep = hugetlb_walk(vma, vmf->address, huge_entry_size(vma));
+	ptep = hugetlb_walk(vma, vmf->address, uffd_hugetlb_size(vma));
 	if (!ptep)
 		return true;
 
-	/* Without the page table lock: whoever changes it then wakes us. */
+	/* Without the page table lock: a task that changes it later wakes us. */
 	pte = huge_ptep_get(vma->vm_mm, vmf->address, ptep);
 	if (huge_pte_none_mostly(pte))
 		return true;
