@@ -1,24 +1,35 @@
 # shellcheck shell=bash
-# Functions for the patch series: reading kernel/patches/series, whose format is
-# described there, and applying its steps to a directory. Sourced after lib.sh.
+# The patches as the programs of the lab see them: how kernel/patches/series is
+# read, and how one step is applied to a directory. kernel/patches/series itself
+# describes its format. Sourced after lib.sh.
 
 patches=$top/kernel/patches
 overlay=$top/kernel/overlay
+stages=$top/kernel/stages
 source=$out/source
 
-base=			# the version that the series is based on
-steps=()		# patch names, in order
-declare -A step_of=()	# overlay file -> number of the step that adds it
-declare -A staged=()	# all kernel files that the steps touch
+base=			# the version that the patches were made on
+series=()		# names of the series, in order
+last_of=()		# for each of them, the number of its last step
+steps=()		# patches, in order, as SERIES/NAME
+declare -A steps_of=()	# overlay file -> the numbers of the steps that write it
+declare -A staged=()	# every kernel file that the steps touch
 
 read_series() {
-	local line word path number=0
+	local line word path number=0 adding
 
 	[ -e "$patches/series" ] || die "kernel/patches/series is missing"
 	while IFS= read -r line || [ -n "$line" ]; do
 		number=$((number + 1))
 		case $line in
 		'# base: '*) base=${line#'# base: '} ;;
+		'['*']')
+			line=${line#[}
+			series+=("${line%]}")
+			[ -d "$patches/${series[-1]}" ] ||
+				die "kernel/patches/series:$number: there is no directory kernel/patches/${series[-1]}"
+			continue
+			;;
 		esac
 		adding=
 		for word in ${line%%#*}; do
@@ -26,15 +37,16 @@ read_series() {
 				[ ${#steps[@]} -gt 0 ] || die "kernel/patches/series:$number: '+' before the first patch"
 				adding=yes
 			elif [ -z "$adding" ]; then
-				[ -e "$patches/$word" ] || die "kernel/patches/series:$number: kernel/patches/$word does not exist"
-				steps+=("$word")
+				[ ${#series[@]} -gt 0 ] || die "kernel/patches/series:$number: a patch before the first [SERIES]"
+				[ -e "$patches/${series[-1]}/$word" ] ||
+					die "kernel/patches/series:$number: kernel/patches/${series[-1]}/$word does not exist"
+				steps+=("${series[-1]}/$word")
+				last_of[${#series[@]}-1]=$((${#steps[@]} - 1))
 			elif [ ! -e "$overlay/$word" ]; then
 				die "kernel/patches/series:$number: kernel/overlay/$word does not exist"
 			else
 				while IFS= read -r path; do
-					[ -z "${step_of[$path]-}" ] ||
-						die "kernel/patches/series:$number: $path was already added by ${steps[step_of[$path]]}"
-					step_of[$path]=$((${#steps[@]} - 1))
+					steps_of[$path]+=" $((${#steps[@]} - 1))"
 				done < <(cd "$overlay" && find "${word%/}" -type f)
 			fi
 		done
@@ -43,16 +55,35 @@ read_series() {
 
 	[ -d "$overlay" ] || return 0
 	while IFS= read -r path; do
-		[ -n "${step_of[$path]-}" ] ||
+		[ -n "${steps_of[$path]-}" ] ||
 			die "kernel/overlay/$path belongs to no step: add it to a patch in kernel/patches/series"
 	done < <(cd "$overlay" && find . -type f -printf '%P\n' | sort)
 	while IFS= read -r path; do
-		case $path in
-		*.patch)
-			grep -qxF "$path" < <(printf '%s\n' "${steps[@]}") ||
-				die "kernel/patches/$path is not listed in kernel/patches/series" ;;
-		esac
-	done < <(cd "$patches" && find . -type f -printf '%P\n' | sort)
+		grep -qxF "$path" < <(printf '%s\n' "${steps[@]}") ||
+			die "kernel/patches/$path is not listed in kernel/patches/series"
+	done < <(cd "$patches" && find . -name '*.patch' -printf '%P\n' | sort)
+	[ ! -d "$stages" ] || while IFS= read -r path; do
+		[ -n "$(steps_that_stage "${path%%/*}" "${path#*/}")" ] ||
+			die "kernel/stages/$path is used by no step"
+	done < <(cd "$stages" && find . -type f -printf '%P\n' | sort)
+}
+
+# The steps of a series that write an earlier version of an overlay file.
+steps_that_stage() {
+	local number
+	for number in ${steps_of[$2]% *}; do
+		[ "${steps[number]%%/*}" != "$1" ] || echo "$number"
+	done
+}
+
+# version_at PATH NUMBER: where the version of an overlay file is that step NUMBER
+# writes: the last step writes the overlay file itself.
+version_at() {
+	if [ "$2" -eq "${steps_of[$1]##* }" ]; then
+		echo "$overlay/$1"
+	else
+		echo "$stages/${steps[$2]%%/*}/$1"
+	fi
 }
 
 # The message of a step: mail headers and text, without the diff.
@@ -81,22 +112,25 @@ stage_sources() {
 			[ ! -e "$source/$path" ] || copy "$source/$path" "$1/$path"
 		done < <(files_of "$step")
 	done
-	for path in "${!step_of[@]}"; do
+	for path in "${!steps_of[@]}"; do
 		staged[$path]=yes
 	done
 }
 
 # apply_step DIR NUMBER: applies a step to DIR, which has all earlier steps.
 apply_step() {
-	local dir=$1 step=${steps[$2]} path why
+	local dir=$1 step=${steps[$2]} path version why
 	local report=$out/log/apply.log
 
-	for path in "${!step_of[@]}"; do
-		[ "${step_of[$path]}" -eq "$2" ] || continue
-		if [ -e "$source/$path" ] || [ -e "$dir/$path" ]; then
+	for path in "${!steps_of[@]}"; do
+		[[ "${steps_of[$path]} " == *" $2 "* ]] || continue
+		if [ -e "$source/$path" ]; then
 			die "kernel/overlay/$path would overwrite a file of the kernel: make it a patch"
 		fi
-		copy "$overlay/$path" "$dir/$path"
+		version=$(version_at "$path" "$2")
+		[ -e "$version" ] ||
+			die "$step writes an earlier version of $path, which is not in ${version%/"$path"}"
+		copy "$version" "$dir/$path"
 	done
 
 	grep -qE '^(diff --git|---) ' "$patches/$step" || return 0
@@ -129,7 +163,7 @@ sync_tree() {
 # No patch may change an overlay file.
 check_overlay() {
 	local path
-	for path in "${!step_of[@]}"; do
+	for path in "${!steps_of[@]}"; do
 		cmp -s "$overlay/$path" "$1/$path" ||
 			die "kernel/overlay/$path is edited by a patch: edit the file itself"
 	done
