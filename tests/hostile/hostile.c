@@ -98,19 +98,26 @@ static int freed(struct uffd_request *req)
 	return 0;
 }
 
-/* Of another file, at the same offset. */
-static int foreign(struct uffd_request *req)
+/* Answers with the folio at @index of @mapping. */
+static int hand_out(struct uffd_request *req, struct address_space *mapping,
+		    pgoff_t index)
 {
-	struct address_space *mapping = hostile_of(req)->other->f_mapping;
 	struct folio *folio;
 
-	folio = __filemap_get_folio(mapping, req->resolve.index,
-				    FGP_LOCK | FGP_CREAT, GFP_HIGHUSER);
+	folio = __filemap_get_folio(mapping, index, FGP_LOCK | FGP_CREAT,
+				    GFP_HIGHUSER);
 	if (IS_ERR(folio))
 		return PTR_ERR(folio);
 	folio_mark_uptodate(folio);
 	folio_batch_add(&req->resolve.folios, folio);
 	return 0;
+}
+
+/* Of another file, at the same offset. */
+static int foreign(struct uffd_request *req)
+{
+	return hand_out(req, hostile_of(req)->other->f_mapping,
+			req->resolve.index);
 }
 
 /* The first page is right, the next one is of another file. */
@@ -128,16 +135,8 @@ static int foreign_second(struct uffd_request *req)
 /* Of the right file, but one page farther. */
 static int misplaced(struct uffd_request *req)
 {
-	struct folio *folio;
-
-	folio = __filemap_get_folio(req->resolve.inode->i_mapping,
-				    req->resolve.index + 1,
-				    FGP_LOCK | FGP_CREAT, GFP_HIGHUSER);
-	if (IS_ERR(folio))
-		return PTR_ERR(folio);
-	folio_mark_uptodate(folio);
-	folio_batch_add(&req->resolve.folios, folio);
-	return 0;
+	return hand_out(req, req->resolve.inode->i_mapping,
+			req->resolve.index + 1);
 }
 
 /* Four pages for every request. */

@@ -9,7 +9,8 @@
  * At the end of each test the same memory is served correctly: nothing is still
  * locked, and no page table has wrong entries.
  */
-#include "uffd-calls.h"
+#include "../kselftest_harness.h"
+#include "uffd/expect.h"
 #include <sys/wait.h>
 
 static int lab_file_hostile(size_t len)
@@ -21,7 +22,10 @@ static int lab_file_hostile(size_t len)
 }
 
 static const struct lab_type lab_hostile_shared = {
-	"hostile", LAB_SAMPLE | LAB_T_SHARED, lab_file_hostile, 0, NULL };
+	.name = "hostile",
+	.flags = LAB_SHMEM_SHARED | LAB_T_NO_HOLES | LAB_T_FIXED,
+	.file = lab_file_hostile,
+};
 
 /* From now on the memory gives the answer @how. */
 static int behave(const struct lab *l, const char *how)
@@ -168,7 +172,7 @@ TEST_F(bad, continue_)
 {
 	struct lab *l = &self->l;
 
-	write_file(l, 0, 4);
+	file_write(l, 0, 4);
 	EXPECT_FAILED(-EIO, l->uffd, CONTINUE, page_at(l, 0), NULL, l->m.page);
 	EXPECT_FAILED(-EIO, l->uffd, CONTINUE, page_at(l, 2), NULL, l->m.page);
 	EXPECT_FALSE(lab_pm(page_at(l, 2), LAB_PM_PRESENT));
@@ -179,7 +183,7 @@ TEST_F(bad, fault)
 {
 	struct lab *l = &self->l;
 
-	write_file(l, 0, 2);
+	file_write(l, 0, 2);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
 				  NULL));
 	EXPECT_NO_PAGE(l, 0);
@@ -365,7 +369,7 @@ static void *slow_copy(void *arg)
 }
 
 /* Another process, which uses its memory for @ms and then exits. */
-static pid_t start_neighbour(unsigned int ms)
+static pid_t start_neighbor(unsigned int ms)
 {
 	__u64 end = lab_now_ms() + ms;
 	pid_t pid = fork();
@@ -405,22 +409,22 @@ TEST_F_TIMEOUT(hostile, takes_a_minute, 120)
 	static struct slow s;
 	__u64 begin = lab_now_ms();
 	pthread_t thread;
-	pid_t neighbour;
+	pid_t neighbor;
 	int i, status;
 
 	s.l = &self->l;
 	ASSERT_EQ(0, lab_register(s.l->uffd, s.l->m.area, s.l->m.len,
 				  LAB_MISSING, NULL));
 	ASSERT_EQ(0, behave(s.l, "minute"));
-	neighbour = start_neighbour(3000);
-	ASSERT_LE(0, neighbour);
+	neighbor = start_neighbor(3000);
+	ASSERT_LE(0, neighbor);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, slow_copy, &s));
 	/* The file can still be used, through another mapping. */
 	for (i = 0; i < 10; i++) {
 		alias_at(s.l, 1 + i % 4)[0] = i;
 		lab_sleep_ms(100);
 	}
-	ASSERT_EQ(neighbour, waitpid(neighbour, &status, 0));
+	ASSERT_EQ(neighbor, waitpid(neighbor, &status, 0));
 	EXPECT_EQ(0, status);
 	EXPECT_GT(30000ULL, lab_now_ms() - begin);
 

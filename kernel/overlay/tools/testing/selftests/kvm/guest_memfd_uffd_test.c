@@ -23,8 +23,7 @@ static int guest_touch(const struct lab *l, unsigned int page, bool write,
 		       char *value, int *code)
 {
 	struct order *o = order_of(0);
-	struct lab_env env;
-	int sig;
+	int sig, err = 0;
 
 	(void)l;
 	o->op = write ? GUEST_WRITE : GUEST_READ;
@@ -32,14 +31,11 @@ static int guest_touch(const struct lab *l, unsigned int page, bool write,
 	o->page[0] = page;
 	o->first[0] = (unsigned char)*value;
 	/* KVM_RUN reports bad memory by a signal to its caller. */
-	sig = sigsetjmp(env.buf, 1);
-	if (!sig) {
-		lab_signal_env = &env;
-		sig = guest_run(0);
-	} else if (code) {
+	sig = LAB_TRY(1, err = guest_run(0));
+	if (!sig)
+		sig = err;
+	else if (code)
 		*code = __atomic_load_n(&lab_signal_code, __ATOMIC_RELAXED);
-	}
-	lab_signal_env = NULL;
 	if (sig)
 		guest_restart(0);
 	*value = o->first[0];

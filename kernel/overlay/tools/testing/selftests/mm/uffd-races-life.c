@@ -920,7 +920,7 @@ static void new_touch(unsigned int nr)
 {
 	(void)nr;
 	while (!stop)
-		if (TRY(new_access(whole_page(), rnd() % 4 == 0)))
+		if (LAB_TRY(0, new_access(whole_page(), rnd() % 4 == 0)))
 			ADD(SIGBUS);
 }
 
@@ -983,13 +983,13 @@ static void new_take_apart(unsigned int nr)
 				new_protect(page, n);
 			break;
 		case 3:
-			if (COUNT(POISONED) < NEW_BAD && TRY(new_fail(page)))
+			if (COUNT(POISONED) < NEW_BAD && LAB_TRY(0, new_fail(page)))
 				ADD(POISONED);
 			break;
 		}
 		page = huge * HUGE_PAGES;
 		for (size_t i = page; i < page + HUGE_PAGES; i++)
-			if (TRY(new_check(i)))
+			if (LAB_TRY(0, new_check(i)))
 				ADD(SIGBUS);
 		collapse(mem.area, huge);
 		new_advise(at(page), HUGE_PAGES, lab_is_file(&mem) ?

@@ -34,20 +34,15 @@ void lab_catch_signals(void)
 int lab_access(void *addr, bool write, char *value, int *code)
 {
 	char *p = addr;
-	struct lab_env env;
-	int sig;
-
-	sig = sigsetjmp(env.buf, 1);
-	if (!sig) {
-		lab_signal_env = &env;
+	int sig = LAB_TRY(1, {
 		if (write)
 			__atomic_store_n(p, *value, __ATOMIC_RELAXED);
 		else
 			*value = __atomic_load_n(p, __ATOMIC_RELAXED);
-	} else if (code) {
+	});
+
+	if (sig && code)
 		*code = __atomic_load_n(&lab_signal_code, __ATOMIC_RELAXED);
-	}
-	lab_signal_env = NULL;
 	return sig;
 }
 

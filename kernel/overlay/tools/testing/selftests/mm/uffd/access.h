@@ -18,6 +18,24 @@ struct lab_env {
 
 extern __thread struct lab_env *lab_signal_env;
 extern __thread int lab_signal_code;
+/*
+ * Runs a statement that may end in a signal: 0, or the signal, whose si_code is
+ * then in lab_signal_code. @save_mask: whether to restore the signal mask, which
+ * takes a system call.
+ */
+#define LAB_TRY(save_mask, ...)						\
+({									\
+	struct lab_env __env;						\
+	int __sig = sigsetjmp(__env.buf, save_mask);			\
+									\
+	if (!__sig) {							\
+		lab_signal_env = &__env;				\
+		__VA_ARGS__;						\
+	}								\
+	lab_signal_env = NULL;						\
+	__sig;								\
+})
+
 /* The handler of SIGBUS and SIGSEGV, which lab_catch_signals() installs */
 void lab_on_signal(int sig, siginfo_t *info, void *context);
 

@@ -248,8 +248,8 @@ void hot_touch(unsigned int nr)
 
 int read_ends(size_t page, __u64 *first, __u64 *last)
 {
-	return TRY(*first = word(mem.area, page, 0);
-		   *last = word(mem.area, page, WORDS - 1));
+	return LAB_TRY(0, *first = word(mem.area, page, 0);
+			  *last = word(mem.area, page, WORDS - 1));
 }
 
 unsigned int round_nr;

@@ -153,20 +153,6 @@ extern bool window_stays;
 void run_until(unsigned long (*done)(void), unsigned long wanted);
 void hot_touch(unsigned int nr);
 
-/* Runs a statement that may end in a signal: 0, or the signal. */
-#define TRY(what)							\
-({									\
-	struct lab_env env;						\
-	int sig = sigsetjmp(env.buf, 0);				\
-									\
-	if (!sig) {							\
-		lab_signal_env = &env;					\
-		what;							\
-	}								\
-	lab_signal_env = NULL;						\
-	sig;								\
-})
-
 /* Reads two words of a page: 0, or the signal. */
 int read_ends(size_t page, __u64 *first, __u64 *last);
 
