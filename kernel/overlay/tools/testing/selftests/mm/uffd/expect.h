@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The calls of userfaultfd with their results, for tests of errors, and the
- * ioctl UFFDIO_FILL; a COPY that waits for its source while it holds no lock.
+ * The calls of userfaultfd with their results, for tests of errors; a COPY that
+ * waits for its source while it holds no lock; layouts of structures.
  *
  * EXPECT_OP() checks one call: the return value and the field with the result.
  * The macros after it are its four cases:
  *
  *	EXPECT_DONE	succeeds for all of the range
- *	EXPECT_REFUSED	fails before anything was written, or to the result
+ *	EXPECT_REFUSED	invalid arguments: the result is not written
  *	EXPECT_FAILED	fails at the first page, and the result has the errno
  *	EXPECT_PARTIAL	-EAGAIN, and the result has the bytes done
  */

@@ -29,7 +29,9 @@ int lab_setup_pages(struct lab *l, const struct lab_type *type,
 
 void lab_teardown(struct lab *l)
 {
-	/* First of all, so that a thread which a failed test left wakes. */
+	/*
+	 * First, since it wakes a thread that a failed test has left waiting.
+	 */
 	if (l->uffd >= 0)
 		close(l->uffd);
 	if (l->src && l->src != MAP_FAILED)

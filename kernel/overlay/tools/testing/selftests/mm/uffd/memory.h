@@ -163,8 +163,9 @@ static inline bool lab_has_size(const struct lab_mem *m)
 }
 
 /*
- * Maps memory of type @t: at @addr, in place of what is mapped there, or where
- * the kernel likes if @addr is NULL. MAP_FAILED and errno on failure.
+ * Maps memory of type @t: at @addr, in place of what is mapped there, or at an
+ * address that the kernel chooses if @addr is NULL. MAP_FAILED and errno on
+ * failure.
  */
 void *lab_map(const struct lab_type *t, void *addr, size_t len, int fd);
 

@@ -35,7 +35,7 @@ static inline __u64 word(const void *base, size_t page, size_t nr)
 			       __ATOMIC_ACQUIRE);
 }
 
-/* Are words [@from, WORDS) of @page all @value? */
+/* Whether words [@from, WORDS) of @page are all @value */
 bool words_are(const void *base, size_t page, size_t from, __u64 value);
 
 void write_page(size_t page, unsigned int source);
@@ -103,9 +103,9 @@ static inline unsigned long faults(void)
 }
 
 /*
- * The race of touches with a thread that populates the pages, see the judge:
- * each page is touched once, and its log says whether the touch saw a page, a
- * hole, or may have seen either.
+ * The race of touches with a thread that populates the pages: each page is
+ * touched once, and its log shows whether the touch found a page, a hole, or
+ * may have found either. populate_judge_faults() checks the reported faults.
  */
 void populate_serve(const struct uffd_msg *msg);
 void populate_judge_faults(size_t page);

@@ -24,7 +24,7 @@ static inline bool lab_pm(const void *addr, __u64 flag)
 	return lab_pagemap(addr) & flag;
 }
 
-/* Is @addr mapped by an entry for a whole huge page? */
+/* Whether @addr is mapped by an entry for a whole huge page */
 bool lab_mapped_whole(const void *addr);
 
 /*
