@@ -3,8 +3,8 @@
  * What userfaultfd does for each memory type: registration, the faults that it
  * reports, and what each ioctl puts into memory. Errors are in
  * uffd-types-errno.c, write protection in uffd-types-wp.c, changing mappings
- * and files in uffd-types-life.c, files, huge pages and accounting in
- * uffd-types-file.c.
+ * and files in uffd-types-life.c, files and accounting in uffd-types-file.c, huge
+ * pages in uffd-types-huge.c and uffd-types-thp.c.
  */
 #include "../kselftest_harness.h"
 #include "uffd/fixture.h"

@@ -177,4 +177,12 @@ int lab_mem_make(struct lab_mem *m, const struct lab_type *t, size_t pages);
 /* 512-byte blocks that the file of @m occupies, or -errno */
 long lab_blocks(const struct lab_mem *m);
 
+/* 4 KiB pages that the file of @m occupies */
+static inline long lab_file_pages(const struct lab_mem *m)
+{
+	long blocks = lab_blocks(m);
+
+	return blocks < 0 ? blocks : blocks * 512 / (long)LAB_PAGE;
+}
+
 #endif /* UFFD_MEMORY_H */
