@@ -397,6 +397,10 @@ ssize_t userfaultfd_fill(struct userfaultfd_ctx *ctx, unsigned long start,
 	struct uffd_fill fill __uninitialized;
 	int err;
 
+	/* The result must not look like an errno: the caller asks for the rest. */
+	if (BITS_PER_LONG == 32 && len > LONG_MAX)
+		len = SZ_1G;
+
 	/* No initializer: it would clear all of it first, 22 words. */
 	fill.ctx = ctx;
 	fill.flags = skipped ? flags | MFILL_ATOMIC_SKIP : flags;
