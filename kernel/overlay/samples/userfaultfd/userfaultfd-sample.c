@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * userfaultfd-sample.c - a device whose memory takes part in userfaultfd
+ * userfaultfd-sample.c - a device whose memory supports userfaultfd
  *
- * Each open of /dev/userfaultfd-sample is memory of its own, which can be
- * mapped, shared or private. Whoever maps it may register the mapping with a
- * userfaultfd, in every mode.
+ * Each open of /dev/userfaultfd-sample creates memory, which can be mapped,
+ * shared or private, and registered with a userfaultfd, in every mode.
  *
- * The memory lives in the page cache of an inode that only this driver knows:
- * that is how the core sees that a folio belongs to the file that is mapped.
- * All of it could be answered for by filemap_userfaultfd_request(); this driver
- * answers itself, to show how, and counts what it is asked, in
+ * The memory is in the page cache of an inode that only this driver uses: so
+ * the core can check that a folio belongs to the mapped file. The ready-made
+ * handler filemap_userfaultfd_request() would be enough; this driver has its
+ * own, as an example, and counts the requests in
  * /sys/class/misc/userfaultfd-sample/asked.
  *
  * Locks: requests come under the mmap lock or the lock of the VMA, so a handler
- * takes neither. Memory is never truncated and no hole is punched, so there is
- * nothing to exclude while folios are added.
+ * takes neither. Memory is never truncated and no hole is punched, so no lock
+ * is needed while folios are added.
  */
 #include <linux/anon_inodes.h>
 #include <linux/device.h>
@@ -37,7 +36,7 @@ static atomic_t asked[UFFD_REQ_FAULT_UNDO + 1];
  * The answers
  */
 
-/* A new page: allocate, fill, insert. In this order, nobody sees it empty. */
+/* Allocate, fill, insert: in this order a page is never seen without content. */
 static int sample_create(struct uffd_request *req, pgoff_t index)
 {
 	struct folio *folio = folio_alloc(GFP_HIGHUSER, 0);
@@ -76,7 +75,7 @@ static int sample_request(struct uffd_request *req)
 			return userfaultfd_find_folios(&req->resolve);
 		return userfaultfd_create_folios(req, sample_create);
 	case UFFD_REQ_FAULT_UNDO:
-		/* It could not be mapped: the memory is to be as it was. */
+		/* It could not be mapped: make it a hole again. */
 		userfaultfd_remove_folio(req->undo.folio);
 		return 0;
 	default:
@@ -88,7 +87,7 @@ static int sample_request(struct uffd_request *req)
  * The device
  */
 
-/* A fault that userfaultfd has nothing to do with. */
+/* A fault that userfaultfd is not involved in. */
 static vm_fault_t sample_fault(struct vm_fault *vmf)
 {
 	struct address_space *mapping = vmf->vma->vm_file->f_mapping;
@@ -120,7 +119,7 @@ static int sample_mmap(struct file *file, struct vm_area_struct *vma)
 	return 0;
 }
 
-/* The file of the memory's inode, which nobody but this driver ever opens. */
+/* The file of the memory's inode, which only this driver opens. */
 static const struct file_operations sample_memory_fops = {
 	.owner = THIS_MODULE,
 };
@@ -135,7 +134,7 @@ static int sample_open(struct inode *inode, struct file *file)
 	if (IS_ERR(memory))
 		return PTR_ERR(memory);
 	i_size_write(file_inode(memory), size);
-	/* Nothing is behind the page cache: reclaim must not take from it. */
+	/* There is no backing storage: reclaim must not free these pages. */
 	mapping_set_unevictable(memory->f_mapping);
 	file->private_data = memory;
 	file->f_mapping = memory->f_mapping;
@@ -148,7 +147,7 @@ static int sample_release(struct inode *inode, struct file *file)
 	return 0;
 }
 
-/* A mapping holds its file, and the file this module: .owner sees to that. */
+/* A mapping holds its file, and the file holds this module (.owner). */
 static const struct file_operations sample_fops = {
 	.owner = THIS_MODULE,
 	.open = sample_open,
@@ -156,7 +155,7 @@ static const struct file_operations sample_fops = {
 	.mmap = sample_mmap,
 };
 
-/* How often it was asked for each kind of request, in the order of the enum. */
+/* The number of requests of each kind, in the order of the enum. */
 static ssize_t asked_show(struct device *dev, struct device_attribute *attr,
 			  char *buf)
 {
@@ -180,6 +179,6 @@ static struct miscdevice sample_device = {
 };
 module_misc_device(sample_device);
 
-MODULE_DESCRIPTION("A device whose memory takes part in userfaultfd");
+MODULE_DESCRIPTION("A device whose memory supports userfaultfd");
 MODULE_LICENSE("GPL");
 MODULE_IMPORT_NS(USERFAULTFD);

@@ -2,15 +2,16 @@
 /*
  * guest_memfd_userfaultfd.c - guest_memfd's answers to userfaultfd
  *
- * For mappings of shared guest memory; private memory is never mapped. All that
- * a file has is its page cache, and a folio that is not uptodate is a hole,
- * though fallocate() allocated it: that is what the ready-made handler serves,
- * under the invalidate lock of the file.
+ * For mappings of shared guest memory; private memory is never mapped. The
+ * memory of a file is all in its page cache, and a folio that is not uptodate
+ * is a hole, even if fallocate() allocated it. The ready-made handler supports
+ * that, under the invalidate lock of the file.
  *
- * Left to say here is what is peculiar. The mapping is AS_INACCESSIBLE, since
- * the folios cannot be migrated and truncation must not touch them, which shared
- * memory could bear. And a fill writes what fallocate() put there where it is,
- * so to take that back is not to remove it.
+ * Two answers differ. The mapping is AS_INACCESSIBLE, since the folios cannot
+ * be migrated and truncation must not touch them: the ready-made handler would
+ * reject it, although shared memory is accessible. And a fill writes to the
+ * folio that fallocate() allocated, which has to stay in the file when the fill
+ * is undone.
  */
 #include <linux/module.h>
 #include <linux/pagemap.h>
@@ -19,7 +20,7 @@
 
 #include "kvm_mm.h"
 
-/* kvm_gmem_allocate() has marked what it put there: that is a hole again. */
+/* A folio that kvm_gmem_allocate() has marked becomes a hole again. */
 static void kvm_gmem_uffd_undo(struct folio *folio)
 {
 	if (folio_test_checked(folio))
