@@ -278,7 +278,6 @@ static __always_inline int uffd_fill_choose(struct uffd_fill *fill)
 {
 	struct vm_area_struct *vma = fill->vma;
 	vm_flags_t modes = VM_UFFD_MISSING;
-	struct uffd_supported supported;
 
 	/* Shared anonymous memory is shmem and has vm_ops. */
 	VM_WARN_ON_ONCE(vma_is_anonymous(vma) && (vma->vm_flags & VM_SHARED));
@@ -300,8 +299,7 @@ static __always_inline int uffd_fill_choose(struct uffd_fill *fill)
 	if (likely(vma->vm_flags & modes))
 		return 0;
 	/* Not armed like this, but it could be. */
-	uffd_supported(vma, &supported);
-	return supported.modes & modes ? 0 : -EINVAL;
+	return uffd_supports(vma, modes) ? 0 : -EINVAL;
 }
 
 /*

@@ -133,6 +133,7 @@ int uffd_anon_resolve(struct uffd_request *req);
 
 /* request.c */
 int uffd_supported(struct vm_area_struct *vma, struct uffd_supported *answer);
+bool uffd_supports(struct vm_area_struct *vma, vm_flags_t modes);
 bool uffd_supported_sane(struct vm_area_struct *vma,
 			 const struct uffd_supported *answer);
 int uffd_present(struct vm_area_struct *vma, pgoff_t index);

@@ -105,6 +105,21 @@ nothing:
 	return err;
 }
 
+/**
+ * uffd_supports() - can a mapping be registered with one of some modes?
+ * @vma: the mapping.
+ * @modes: the modes, as VM_UFFD_ flags.
+ *
+ * Return: true if it can.
+ */
+noinline bool uffd_supports(struct vm_area_struct *vma, vm_flags_t modes)
+{
+	struct uffd_supported supported;
+
+	uffd_supported(vma, &supported);
+	return supported.modes & modes;
+}
+
 /*
  * GET_PRESENT
  */
