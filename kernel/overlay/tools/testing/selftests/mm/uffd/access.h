@@ -70,4 +70,11 @@ int lab_join(pthread_t thread, int ms);
 /* 0 when the access is over, with or without a signal; -ETIMEDOUT before */
 int lab_touch_wait(struct lab_touch *t, int ms);
 
+/*
+ * Waits up to @ms until an access sleeps in its fault; 0 or -errno. The message
+ * of a fault can be read before the fault has looked at the page once more: if
+ * the page is filled meanwhile, the access ends without a wakeup.
+ */
+int lab_touch_sleeps(struct lab_touch *t, int ms);
+
 #endif /* UFFD_ACCESS_H */

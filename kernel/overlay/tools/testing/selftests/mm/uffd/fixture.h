@@ -186,6 +186,7 @@ __u64 expected_ioctls(const struct lab_mem *m, __u64 mode);
 	EXPECT_EQ((__u64)(uintptr_t)__a & -(__u64)(l)->m.page,		\
 		  __m.arg.pagefault.address);				\
 	EXPECT_EQ((__u32)(t)->tid, __m.arg.pagefault.feat.ptid);	\
+	ASSERT_EQ(0, lab_touch_sleeps(t, LAB_DEADLINE_MS));		\
 } while (0)
 
 /* The next message is a fault with @flags at granule @i. */
