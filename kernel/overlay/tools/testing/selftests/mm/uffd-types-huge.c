@@ -416,14 +416,7 @@ TEST_F(huge, fills_whole)
 	EXPECT_NO_MSG(l);
 
 	/* The file has it: the second mapping sees it. */
-	EXPECT_EQ(-EEXIST, lab_copy(l->uffd, l->m.area, l->src, LAB_HUGE, 0,
-				    NULL));
-	EXPECT_EQ(-EEXIST, lab_copy(l->uffd, page_at(l, 5), l->src, l->m.page,
-				    0, NULL));
-	EXPECT_EQ(-EEXIST, lab_zeropage(l->uffd, page_at(l, 5), l->m.page, 0,
-					NULL));
-	EXPECT_EQ(-EEXIST, lab_poison(l->uffd, page_at(l, 5), l->m.page, 0,
-				      NULL));
+	expect_present(_metadata, l);
 	EXPECT_EQ(whole, lab_mapped_whole(page_at(l, 0)));
 
 	ASSERT_EQ(0, madvise(page_at(l, 5), l->m.page, MADV_DONTNEED));

@@ -94,14 +94,7 @@ TEST_F(thp, fills_whole)
 	EXPECT_TRUE(same_pages(l, 0, l->m.pages));
 	EXPECT_NO_MSG(l);
 
-	EXPECT_EQ(-EEXIST, lab_copy(l->uffd, l->m.area, l->src, LAB_HUGE, 0,
-				    NULL));
-	EXPECT_EQ(-EEXIST, lab_copy(l->uffd, page_at(l, 5), l->src, l->m.page,
-				    0, NULL));
-	EXPECT_EQ(-EEXIST, lab_zeropage(l->uffd, page_at(l, 5), l->m.page, 0,
-					NULL));
-	EXPECT_EQ(-EEXIST, lab_poison(l->uffd, page_at(l, 5), l->m.page, 0,
-				      NULL));
+	expect_present(_metadata, l);
 	EXPECT_TRUE(lab_mapped_whole(page_at(l, 0)));
 	EXPECT_TRUE(same_pages(l, 0, l->m.pages));
 }

@@ -64,4 +64,18 @@ static inline void fill_from_absent(struct __test_metadata *_metadata,
 	munmap(from, part);
 }
 
+/* Each fill of a page in the first huge page, which is present, fails. */
+static inline void expect_present(struct __test_metadata *_metadata,
+				  struct lab *l)
+{
+	EXPECT_EQ(-EEXIST, lab_copy(l->uffd, l->m.area, l->src, LAB_HUGE, 0,
+				    NULL));
+	EXPECT_EQ(-EEXIST, lab_copy(l->uffd, page_at(l, 5), l->src, l->m.page,
+				    0, NULL));
+	EXPECT_EQ(-EEXIST, lab_zeropage(l->uffd, page_at(l, 5), l->m.page, 0,
+					NULL));
+	EXPECT_EQ(-EEXIST, lab_poison(l->uffd, page_at(l, 5), l->m.page, 0,
+				      NULL));
+}
+
 #endif /* UFFD_HUGE_H */
