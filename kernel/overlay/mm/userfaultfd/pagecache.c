@@ -40,6 +40,35 @@ static bool uffd_trylock_folio(struct folio *folio,
 	return false;
 }
 
+/* What a file has at an offset. */
+enum uffd_look {
+	UFFD_LOOK_HOLE,
+	UFFD_LOOK_UNFILLED,	/* a folio that is not uptodate: a hole, too */
+	UFFD_LOOK_PRESENT,
+};
+
+/*
+ * Look at offset @index. This takes no reference: if the folio is freed before
+ * its flags are read, it leaves the file at this moment, and any answer is
+ * right.
+ */
+static enum uffd_look uffd_look(struct inode *inode, pgoff_t index)
+{
+	enum uffd_look look = UFFD_LOOK_HOLE;
+	struct folio *folio;
+
+	rcu_read_lock();
+	folio = xa_load(&inode->i_mapping->i_pages, index);
+	if (folio) {
+		look = UFFD_LOOK_UNFILLED;
+		if (!xa_is_value(folio) &&
+		    READ_ONCE(folio->flags) & BIT(PG_uptodate))
+			look = UFFD_LOOK_PRESENT;
+	}
+	rcu_read_unlock();
+	return look;
+}
+
 /**
  * userfaultfd_check_present() - is there memory in the page cache?
  * @inode: the file, whose memory is all in the page cache.
@@ -52,30 +81,11 @@ static bool uffd_trylock_folio(struct folio *folio,
  */
 int userfaultfd_check_present(struct inode *inode, pgoff_t index)
 {
-	struct folio *folio;
-	bool uptodate;
-
 	if (index >= uffd_end_of_file(inode))
 		return -EINVAL;
-	folio = filemap_get_folio(inode->i_mapping, index);
-	if (IS_ERR(folio))
-		return -ENOENT;
-	uptodate = folio_test_uptodate(folio);
-	folio_put(folio);
-	return uptodate ? 0 : -ENOENT;
+	return uffd_look(inode, index) == UFFD_LOOK_PRESENT ? 0 : -ENOENT;
 }
 EXPORT_SYMBOL_NS_GPL(userfaultfd_check_present, USERFAULTFD);
-
-/* How many pages from @index on have folios that were never filled? */
-static long uffd_count_unfilled(struct inode *inode, pgoff_t index, pgoff_t end)
-{
-	pgoff_t next = index;
-
-	while (next < end && xa_load(&inode->i_mapping->i_pages, next) &&
-	       userfaultfd_check_present(inode, next) == -ENOENT)
-		next++;
-	return next - index;
-}
 
 /**
  * uffd_count_hole() - as userfaultfd_count_hole()
@@ -89,6 +99,7 @@ long uffd_count_hole(struct uffd_request *req, bool *unfilled)
 	struct uffd_resolve *resolve = &req->resolve;
 	struct inode *inode = resolve->inode;
 	unsigned long found = resolve->index;
+	enum uffd_look look;
 	pgoff_t end;
 
 	*unfilled = false;
@@ -98,12 +109,17 @@ long uffd_count_hole(struct uffd_request *req, bool *unfilled)
 	end = min(found + resolve->nr_pages, uffd_end_of_file(inode));
 	if (unlikely(found >= end))
 		return -EFAULT;
-	if (unlikely(xa_load(&inode->i_mapping->i_pages, found))) {
+	look = uffd_look(inode, found);
+	if (unlikely(look == UFFD_LOOK_PRESENT))
+		return -EEXIST;
+	found++;
+	if (unlikely(look == UFFD_LOOK_UNFILLED)) {
 		*unfilled = true;
-		return uffd_count_unfilled(inode, found, end) ?: -EEXIST;
+		while (found < end && uffd_look(inode, found) == look)
+			found++;
+		return found - resolve->index;
 	}
 	/* One walk for the rest of a range: mostly it is a hole. */
-	found++;
 	if (found == end || !xa_find(&inode->i_mapping->i_pages, &found,
 				     end - 1, XA_PRESENT))
 		found = end;
