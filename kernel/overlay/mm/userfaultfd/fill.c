@@ -377,8 +377,8 @@ static noinline int uffd_fill_retry(struct uffd_fill *fill, int err)
  * @len: bytes, a multiple of PAGE_SIZE and not 0; the range does not wrap.
  * @user: user address of the content, with MFILL_ATOMIC_COPY.
  * @flags: the MFILL_ATOMIC_ mode and its options.
- * @skipped: pages that are present are passed over, and their bytes are added to
- *	this; NULL if the first of them ends the fill.
+ * @skipped: with MFILL_ATOMIC_SKIP, pages that are present are passed over, and
+ *	their bytes are added to this. Otherwise the first of them ends the fill.
  *
  * Context: process context, no locks, ctx->mm is pinned.
  * Return: bytes filled or skipped, if any were; otherwise -EAGAIN if the
@@ -401,7 +401,7 @@ ssize_t userfaultfd_fill(struct userfaultfd_ctx *ctx, unsigned long start,
 
 	/* No initializer: it would clear all of it first, 22 words. */
 	fill.ctx = ctx;
-	fill.flags = skipped ? flags | MFILL_ATOMIC_SKIP : flags;
+	fill.flags = flags;
 	fill.start = start;
 	fill.len = len;
 	fill.end = start + len;

@@ -224,15 +224,15 @@ static __always_inline bool uffd_folio_referenced(struct folio *folio,
 }
 
 /*
- * The rule for a folio that a type handed out. This runs for each folio of a
- * range, so the flags are read once: worth 7 % of CONTINUE of a range. hugetlb is
- * part of mm and does not forget its references.
+ * The rule for a folio that a type handed out, whose flags are @flags. This runs
+ * for each folio of a range, so the caller reads the flags once: worth 7 % of
+ * CONTINUE of a range. hugetlb is part of mm and does not forget its references.
  */
 static __always_inline
-const char *uffd_find_flaw(struct folio *folio, pgoff_t index, pgoff_t end,
+const char *uffd_find_flaw(struct folio *folio, unsigned long flags,
+			   pgoff_t index, pgoff_t end,
 			   struct address_space *mapping, bool hugetlb)
 {
-	const unsigned long flags = READ_ONCE(folio->flags);
 	unsigned long nr = 1;
 
 	if (unlikely(!(flags & BIT(PG_locked))))
@@ -268,7 +268,18 @@ const char *uffd_find_flaw(struct folio *folio, pgoff_t index, pgoff_t end,
 const char *uffd_folio_flaw(struct folio *folio, pgoff_t index, pgoff_t end,
 			    struct address_space *mapping)
 {
-	return uffd_find_flaw(folio, index, end, mapping, false);
+	return uffd_find_flaw(folio, READ_ONCE(folio->flags), index, end,
+			      mapping, false);
+}
+
+/* Is a page of @folio poisoned? A page of hugetlb is poisoned as a whole. */
+static __always_inline
+bool uffd_folio_poisoned(struct folio *folio, unsigned long flags, bool hugetlb)
+{
+	if (flags & __PG_HWPOISON)
+		return true;
+	return !hugetlb && unlikely(flags & BIT(PG_head)) &&
+	       folio_test_has_hwpoisoned(folio);
 }
 
 /* Did a fill make the folios of this answer? No page table has seen them. */
@@ -380,15 +391,14 @@ static __always_inline int uffd_check_answer(uffd_handler_t handler,
 
 	for (i = 0; i < folio_batch_count(&resolve->folios); i++) {
 		struct folio *folio = resolve->folios.folios[i];
-		const char *flaw = uffd_find_flaw(folio, index, end, mapping,
-						  hugetlb);
+		const unsigned long flags = READ_ONCE(folio->flags);
+		const char *flaw = uffd_find_flaw(folio, flags, index, end,
+						  mapping, hugetlb);
 
-		/* A page of hugetlb is poisoned as a whole. */
-		if (unlikely(flaw || folio_test_hwpoison(folio) ||
-			     (!hugetlb && folio_test_large(folio) &&
-			      folio_test_has_hwpoisoned(folio))))
+		if (unlikely(flaw || uffd_folio_poisoned(folio, flags, hugetlb)))
 			return uffd_cut_off(handler, req, i, flaw);
-		index = folio_next_index(folio);
+		index = folio->index +
+			(flags & BIT(PG_head) ? folio_nr_pages(folio) : 1);
 	}
 	if (unlikely(!i))
 		return uffd_cut_off(handler, req, 0, "no");

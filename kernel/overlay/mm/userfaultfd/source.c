@@ -79,13 +79,14 @@ static noinline int uffd_copy_pages(struct uffd_source *source,
 }
 
 /*
- * The content that is @offset pages behind the front of the source. One page has
+ * @nr pages of content, @offset pages behind the front of the source. One page has
  * a path of its own, which is worth 3 % of COPY of a range.
  */
 static __always_inline int uffd_copy_folio(struct uffd_source *source,
-					   struct folio *folio, pgoff_t offset)
+					   struct folio *folio, long nr,
+					   pgoff_t offset)
 {
-	if (unlikely(folio_test_large(folio) || source->bounce))
+	if (unlikely(nr > 1 || source->bounce))
 		return uffd_copy_pages(source, folio, offset);
 
 	if (likely(!uffd_copy_resident(folio, 0,
@@ -136,7 +137,7 @@ int userfaultfd_fill_folio(struct uffd_request *req, struct folio *folio,
 		return -EINVAL;
 
 	if (source->from_user) {
-		int err = uffd_copy_folio(source, folio, offset);
+		int err = uffd_copy_folio(source, folio, nr, offset);
 
 		if (unlikely(err))
 			return err;
