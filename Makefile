@@ -104,6 +104,7 @@ transcript:
 	@demo/transcript
 
 figures:
+	@lab/packages --install build
 	@docs/figures
 
 packages:
