@@ -20,9 +20,10 @@
  *	ready
  *	start NAME OFFSET
  *	bad NAME TEXT			NAME caused the failure TEXT
- *	log NAME TEXT			next line of the kernel message that the
- *					last "bad NAME kernel log: ..." began
- *	late NAME			NAME runs for longer than its TIMEOUT
+ *	log NAME TEXT			one more line of the kernel message whose
+ *					first line was the last
+ *					"bad NAME kernel log: ..."
+ *	late NAME			NAME has run for longer than its TIMEOUT
  *	end NAME exit|signal|timeout VALUE MILLISECONDS OFFSET
  *	out BYTES			length of the archive on ttyS3
  *	fatal TEXT			this program cannot continue
@@ -488,7 +489,7 @@ static bool is_splat(const char *text)
 /* The announced warnings, NULL once the warning has occurred. */
 static char *expected[256];
 static int nr_expected;
-static int pardoned;	/* messages seen whose "WARNING:" line is to follow */
+static int pardoned;	/* announced messages without their "WARNING:" line yet */
 
 static void read_expected(void)
 {
@@ -506,8 +507,8 @@ static void read_expected(void)
 }
 
 /*
- * Is this line part of an announced warning? Its message comes first, if it has
- * one, followed by the line that begins with "WARNING:".
+ * Is this line part of an announced warning? If a warning has a message, that is
+ * logged first; the line that begins with "WARNING:" follows.
  */
 static bool is_expected(const char *text)
 {
@@ -751,9 +752,10 @@ static bool wait_for(pid_t pid, long ms, int *status)
 }
 
 /*
- * The host may be busy, which the clock of a VM does not show. lab/boot measures
- * the processor time of the VM and ends it. Without lab/boot, a late job is killed
- * after this many more of its timeouts.
+ * A job may be late only because the host is busy, which the VM cannot tell from
+ * its clock. So it is reported as late and continues: lab/boot measures the
+ * processor time of the VM, and ends the VM if that exceeds the timeout. Without
+ * lab/boot, the job is killed after this many more of its timeouts.
  */
 #define LATE	9
 

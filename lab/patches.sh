@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# The patches as the programs of the lab see them: how kernel/patches/series is
-# read, and how one step is applied to a directory. kernel/patches/series itself
-# describes its format. Sourced after lib.sh.
+# Common functions for the patches: they read kernel/patches/series, which
+# describes its format at its top, and apply one step to a directory. Sourced
+# after lib.sh.
 
 patches=$top/kernel/patches
 overlay=$top/kernel/overlay
@@ -76,8 +76,8 @@ steps_that_stage() {
 	done
 }
 
-# version_at PATH NUMBER: where the version of an overlay file is that step NUMBER
-# writes: the last step writes the overlay file itself.
+# version_at PATH NUMBER: prints the location of what step NUMBER writes to the
+# overlay file PATH. The last such step writes the overlay file itself.
 version_at() {
 	if [ "$2" -eq "${steps_of[$1]##* }" ]; then
 		echo "$overlay/$1"
@@ -139,7 +139,7 @@ apply_step() {
 		"$patches/$step" >"$report" 2>&1; then
 		why=$(sed -nE 's/^error: patch failed: (.*):([0-9]+)$/\1, line \2/p; T; q' "$report")
 		[ -n "$why" ] || why=$(sed -n 's/^error: //p; T; q' "$report")
-		die "kernel/patches/$step does not fit linux $(version_of "$source"): $why"
+		die "kernel/patches/$step does not apply to linux $(version_of "$source"): $why"
 	fi
 }
 
