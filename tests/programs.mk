@@ -1,4 +1,4 @@
-# The test programs, static, for the test machine:
+# The test programs, static, for the VM:
 #
 #	make -f tests/programs.mk [bits=32]
 #

@@ -86,7 +86,7 @@ AGAIN = [
      True),
     ("unit-tests", "patched", RACE, "exit 1", False),
     ("unit-tests", "debug", RACE, "exit 1", False),
-    ("unit-tests", "stock", RACE, "died of signal 9", False),
+    ("unit-tests", "stock", RACE, "killed by signal 9", False),
     ("unit-tests", "stock", RACE, None, False),
     ("unit-tests", "stock", RACE.replace("events on", "move on"), "exit 1", False),
     ("unit-tests", "stock", RACE.replace("error: -2", "error: -14"), "exit 1", False),

@@ -2,9 +2,9 @@
 /*
  * How the userfaultfd core handles a memory type that gives wrong answers (the
  * module of hostile.c): the caller gets an errno, a thread that touches the
- * memory a signal, the log one warning, and nothing else happens. Each test
- * announces its warning to PID 1 of the test machine (lab/init.c), which fails
- * the test on another warning, on none, or on two.
+ * memory gets a signal, one warning is logged, and nothing else happens. Each
+ * test announces its warning to PID 1 of the VM (lab/init.c). If another warning
+ * occurs, or none, or two, the test fails.
  *
  * At the end of each test the same memory is served correctly: nothing is still
  * locked, and no page table has wrong entries.
@@ -178,7 +178,7 @@ TEST_F(bad, continue_)
 	EXPECT_FALSE(lab_pm(page_at(l, 2), LAB_PM_PRESENT));
 }
 
-/* Present memory, and a hole that the kernel fills by itself */
+/* Present memory, and a hole that the kernel fills itself */
 TEST_F(bad, fault)
 {
 	struct lab *l = &self->l;
@@ -192,7 +192,7 @@ TEST_F(bad, fault)
 	EXPECT_NO_PAGE(l, 3);
 }
 
-/* Right up to a page: the pages before it are mapped. */
+/* Correct up to a page: the pages before it are mapped. */
 TEST_F(hostile, foreign_behind_a_good_one)
 {
 	struct lab *l = &self->l;
@@ -430,7 +430,7 @@ TEST_F_TIMEOUT(hostile, takes_a_minute, 120)
 
 	EXPECT_EQ(ETIMEDOUT, lab_join(thread, 100));
 	ASSERT_EQ(0, lab_join(thread, 60000 + LAB_DEADLINE_MS));
-	/* By the clock of an emulated machine */
+	/* The clock of the VM is emulated. */
 	EXPECT_LE(50000ULL, lab_now_ms() - begin);
 	EXPECT_EQ(0, s.ret);
 	EXPECT_TRUE(same_at(s.l, page_at(s.l, 0), 0));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Causes, when it is loaded, the fault that the parameter names and that the
- * lab must detect. Only the lab's own tests load this module.
+ * When this module is loaded, it causes the fault that its parameter names, for
+ * the lab to detect. Only the lab's own tests load it.
  */
 #include <linux/bug.h>
 #include <linux/delay.h>
