@@ -430,7 +430,7 @@ TEST_F_TIMEOUT(hostile, takes_a_minute, 120)
 
 	EXPECT_EQ(ETIMEDOUT, lab_join(thread, 100));
 	ASSERT_EQ(0, lab_join(thread, 60000 + LAB_DEADLINE_MS));
-	/* The clock of the VM is emulated. */
+	/* About a minute, by the emulated clock of the VM */
 	EXPECT_LE(50000ULL, lab_now_ms() - begin);
 	EXPECT_EQ(0, s.ret);
 	EXPECT_TRUE(same_at(s.l, page_at(s.l, 0), 0));
