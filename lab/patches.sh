@@ -41,6 +41,7 @@ read_series() {
 				[ -e "$patches/${series[-1]}/$word" ] ||
 					die "kernel/patches/series:$number: kernel/patches/${series[-1]}/$word does not exist"
 				steps+=("${series[-1]}/$word")
+				# shellcheck disable=SC2034 # lab/series and lab/steps use it
 				last_of[${#series[@]}-1]=$((${#steps[@]} - 1))
 			elif [ ! -e "$overlay/$word" ]; then
 				die "kernel/patches/series:$number: kernel/overlay/$word does not exist"
