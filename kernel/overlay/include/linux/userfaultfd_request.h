@@ -7,9 +7,9 @@
  *
  *	int (*userfaultfd_request)(struct uffd_request *req);
  *
- * The type says which modes it supports and supplies folios. Everything else
- * belongs to the core: system calls, waiting, waking, the user's buffer, and
- * every access to a page table.
+ * The type reports which modes it supports, and supplies folios. The core does
+ * everything else: system calls, waiting, waking, copying from the user's
+ * buffer, and every access to a page table.
  *
  *	UFFDIO_REGISTER ---> GET_SUPPORTED	which modes, which page size?
  *	page fault -------.
@@ -39,7 +39,7 @@ struct inode;
 struct uffd_source;
 
 /**
- * enum uffd_request_kind - what the core asks of a memory type
+ * enum uffd_request_kind - what the core requests from a memory type
  * @UFFD_REQ_GET_SUPPORTED: answered in &uffd_request.supported.
  * @UFFD_REQ_GET_PRESENT: asked in &uffd_request.present.
  * @UFFD_REQ_FAULT_RESOLVE: asked and answered in &uffd_request.resolve.
@@ -47,10 +47,10 @@ struct uffd_source;
  *
  * A handler returns -EOPNOTSUPP for an unknown kind. It implements the kinds
  * that its modes need: GET_PRESENT for MINOR, FAULT_UNDO for MISSING, and
- * FAULT_RESOLVE for both. User space gets an errno as it is, even one that is
- * not listed with its kind. A value that is no errno, or that is internal to
- * the kernel (-ERESTARTSYS and up), is a bug of the type: the log gets a
- * warning, and the caller -EIO.
+ * FAULT_RESOLVE for both. An errno reaches user space unchanged, even one that
+ * is not listed with its kind. A value that is no errno, or that is internal to
+ * the kernel (-ERESTARTSYS and up), is a bug of the type: it causes a warning,
+ * and the caller gets -EIO.
  */
 enum uffd_request_kind {
 	UFFD_REQ_GET_SUPPORTED,
@@ -61,15 +61,15 @@ enum uffd_request_kind {
 
 /**
  * struct uffd_supported - what userfaultfd can do on a mapping
- * @modes: out: the modes, an or of VM_UFFD_MISSING, VM_UFFD_MINOR and
+ * @modes: out: the modes, a bitwise OR of VM_UFFD_MISSING, VM_UFFD_MINOR and
  *	VM_UFFD_WP. VM_UFFD_WP means synchronous write protection; the
  *	asynchronous kind needs no support by the type.
  * @granule: out: bytes of the smallest page that the type maps: PAGE_SIZE,
  *	since only hugetlb has entries of another size. Registered ranges are
  *	multiples of it.
- * @secret: out: the kernel must not keep a copy of the content: a page that it
- *	read the content into on the way is cleared before it is freed. False
- *	unless the type sets it.
+ * @secret: out: the kernel must not keep a copy of the content: a bounce page
+ *	that it was read into is cleared before it is freed. False unless the
+ *	type sets it.
  *
  * The answer holds for the whole mapping and for as long as it exists.
  * Must not sleep for I/O and must not touch folios.
@@ -88,10 +88,9 @@ struct uffd_supported {
  * @index: in: page offset in the file, in units of PAGE_SIZE.
  *
  * Decides whether a first touch is a minor fault or finds a hole. Memory that
- * was swapped out is present. The answer may be stale when it is used,
- * as with any look at a file that may change at any time. The type must not
- * allocate, lock folios or start I/O here; it may wait for a running hole
- * punch or truncation.
+ * was swapped out is present. Since a file can change at any time, the answer
+ * may be outdated when it is used. The type must not allocate, lock folios or
+ * start I/O here; it may wait for a running hole punch or truncation.
  *
  * Return: 0 if present, -ENOENT for a hole, -EINVAL past the end of the file.
  */
@@ -120,10 +119,10 @@ enum uffd_resolve_mode {
  * @mode: in: find or create.
  * @source: in: for UFFD_RESOLVE_MISSING, what the new memory must contain;
  *	only ever passed on to userfaultfd_fill_folio(). NULL otherwise.
- * @fault: in: this is for a page fault that the kernel resolves by itself, as
+ * @fault: in: true for a page fault that the kernel resolves by itself, as
  *	->fault() would: the range is one page, new memory contains zeroes, and
- *	a new folio may begin before the range and end after it. Otherwise it is
- *	for a fill, which makes no more than user space asked for.
+ *	a new folio may begin before the range and end after it. False for a
+ *	fill, for which new folios must lie inside the range.
  * @folios: out: the folios, in order and without a gap: the first one holds
  *	@index, each next one starts where the one before it ends. They may
  *	cover less than the range, or more if they existed before; one folio is
@@ -138,28 +137,28 @@ enum uffd_resolve_mode {
  * has ->index set. The core unlocks each folio, and either keeps the reference
  * for the page table entry or drops it.
  *
- * For a fault, -EEXIST is the usual answer on a mapping armed with MINOR alone,
- * and means a minor fault: look before allocating.
+ * Look up before allocating: on a mapping armed with MINOR alone, most faults
+ * find memory. The answer to these is -EEXIST, which makes them minor faults.
  *
  * A new folio is filled by userfaultfd_fill_folio() after it was allocated and
  * before it is inserted, so that it is never visible without its content. The
- * type does its own accounting, memory cgroup charge (to req->vma->vm_mm) and
- * LRU; for the page cache, userfaultfd_add_folio() does. A folio that is in the
- * page cache but not uptodate counts as a hole, and may be filled in place,
- * with its lock held.
+ * type accounts the folio, charges it to the memory cgroup of req->vma->vm_mm
+ * and adds it to the LRU; for the page cache, userfaultfd_add_folio() charges
+ * and adds it. A folio that is in the page cache but not uptodate counts as a
+ * hole, and may be filled in place, with its lock held.
  *
  * The type may sleep to allocate or read. While it holds the lock of a folio,
  * it must not wait for that of another, nor for a hole punch or truncation: a
  * second folio is locked with folio_trylock(), or left out.
  *
- * An error behind the first folio is not reported: the answer ends there, and
- * the core asks again for the rest.
+ * An error after the first folio is not returned: the answer ends there, and
+ * the core requests the rest again.
  *
  * Return: 0, and at least one folio; or, without any folio,
- * -ENOENT (MINOR) a hole is at @index; -EEXIST (MISSING) memory is there;
+ * -ENOENT (MINOR) there is a hole at @index; -EEXIST (MISSING) there is memory;
  * -EINVAL (MINOR) or -EFAULT (MISSING) @index is past the end of the file;
- * -ENOMEM no memory; -ENOSPC or -EDQUOT a limit was reached (-ENOMEM would have
- * a fault tried again); -EACCES or -EPERM user space may not have it; -EIO or
+ * -ENOMEM no memory; -ENOSPC or -EDQUOT a limit was reached (-ENOMEM would make
+ * a fault retry); -EACCES or -EPERM user space may not access it; -EIO or
  * -EHWPOISON the data is lost; what userfaultfd_fill_folio() returned.
  */
 struct uffd_resolve {
@@ -175,7 +174,7 @@ struct uffd_resolve {
 
 /**
  * struct uffd_undo - take back a folio that could not be mapped
- * @folio: in: a folio that UFFD_RESOLVE_MISSING just made, still locked.
+ * @folio: in: a new folio of the last UFFD_RESOLVE_MISSING, still locked.
  *
  * The folio was never mapped. The type reverses its accounting and removes the
  * folio from the page cache, unless it may stay there as memory of the file; a
@@ -189,9 +188,9 @@ struct uffd_undo {
 };
 
 /**
- * struct uffd_request - one question of the userfaultfd core to a memory type
+ * struct uffd_request - a request of the userfaultfd core to a memory type
  * @kind: which member of the union is valid; all others are undefined.
- * @vma: the mapping that the question is about. It cannot change or go away
+ * @vma: the mapping that the request is about. It cannot change or disappear
  *	during the request. Must not be modified.
  * @supported: for UFFD_REQ_GET_SUPPORTED.
  * @present: for UFFD_REQ_GET_PRESENT.
@@ -242,19 +241,19 @@ static inline bool userfaultfd_missing_armed(struct address_space *mapping,
 #endif
 
 /**
- * userfaultfd_create_folios() - make a run of folios
+ * userfaultfd_create_folios() - create a run of folios
  * @req: a UFFD_RESOLVE_MISSING request.
- * @create: makes the folio of one page at an offset and adds it to the answer,
- *	or returns an errno.
+ * @create: creates the folio of one page at an offset and adds it to the
+ *	answer, or returns an errno.
  *
- * Looks first: no page is allocated, charged or accounted for an offset where
- * the file has memory. @create is called for each page of the hole at the front
- * of the range, until the room in the answer ends or @create fails. Another
- * thread may fill the hole meanwhile, which userfaultfd_add_folio() detects.
+ * Looks up first: no page is allocated, charged or accounted for an offset
+ * where the file has memory. @create is called for each page of the hole at the
+ * start of the range, until the answer is full or @create fails. Another thread
+ * may fill the hole meanwhile, which userfaultfd_add_folio() detects.
  *
- * Return: 0 if at least one was made, -EEXIST if the file has memory at
- * @req->resolve.index, -EFAULT if that is past the end of the file, otherwise
- * what @create returned.
+ * Return: 0 if at least one folio was created, -EEXIST if the file has memory
+ * at @req->resolve.index, -EFAULT if that is past the end of the file;
+ * otherwise what @create returned.
  */
 static __always_inline int
 userfaultfd_create_folios(struct uffd_request *req,

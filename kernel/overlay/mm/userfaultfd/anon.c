@@ -3,11 +3,11 @@
  * anon.c - anonymous memory's answers to userfaultfd
  *
  * Anonymous memory has no vm_operations_struct, so the core calls its handler
- * by name. It also creates the pages of private file mappings: what such a
- * mapping is filled with is never in the file.
+ * by name. The handler also creates the new pages of private file mappings,
+ * which are never in the file.
  *
- * Its folios are in no file. No other task can reach them before they are
- * mapped, so they need neither a lock nor a check.
+ * No other task can reach these folios before they are mapped, so they need
+ * neither a lock nor a check.
  */
 #include <linux/memcontrol.h>
 #include <linux/mempolicy.h>
@@ -17,7 +17,7 @@
 
 #include "internal.h"
 
-/* Add a page to an answer: charged and filled. */
+/* Charge and fill a page, and add it to an answer. */
 static __always_inline int uffd_anon_add(struct uffd_request *req,
 					 struct folio *folio, pgoff_t index)
 {
@@ -26,8 +26,8 @@ static __always_inline int uffd_anon_add(struct uffd_request *req,
 	int err;
 
 	/*
-	 * Behind the first page the answer may end: reclaim can find memory
-	 * once the pages before this one are mapped.
+	 * After the first page, a failed charge only ends the answer: once the
+	 * pages before this one are mapped, reclaim can free memory.
 	 */
 	if (folio_batch_count(folios))
 		gfp |= __GFP_NORETRY;
@@ -69,7 +69,7 @@ static void uffd_anon_count_fallback(bool charge)
 	}
 }
 
-/* A huge page, charged and without content, with the effort of a page fault. */
+/* A charged huge page without content. Tries as hard as a page fault. */
 static struct folio *uffd_anon_alloc_pmd(struct vm_area_struct *vma,
 					 unsigned long addr)
 {
@@ -97,7 +97,7 @@ static struct folio *uffd_anon_alloc_pmd(struct vm_area_struct *vma,
 }
 #endif
 
-/* Make a huge page; -ENOMEM if there is none. */
+/* Create a huge page; -ENOMEM if none is available. */
 static int uffd_anon_create_pmd(struct uffd_request *req)
 {
 	struct uffd_resolve *resolve = &req->resolve;
@@ -129,7 +129,7 @@ static bool uffd_anon_has_policy(struct vm_area_struct *vma)
 	return false;
 }
 
-/* As many pages at once as there is room for, from the nearest node. */
+/* Allocate the pages of an answer at once, from the nearest node. */
 static int uffd_anon_create_bulk(struct uffd_request *req)
 {
 	struct uffd_resolve *resolve = &req->resolve;
@@ -150,7 +150,7 @@ static int uffd_anon_create_bulk(struct uffd_request *req)
 	return i ? 0 : err;
 }
 
-/* Each page from the node that the memory policy wants for it. */
+/* Allocate each page from the node that the memory policy chooses for it. */
 static int uffd_anon_create_each(struct uffd_request *req)
 {
 	struct uffd_resolve *resolve = &req->resolve;
@@ -164,7 +164,7 @@ static int uffd_anon_create_each(struct uffd_request *req)
 	return i ? 0 : err;
 }
 
-/* As much of a range as an answer holds: one huge page, or small ones. */
+/* Create as much of a range as an answer holds: a huge page, or small ones. */
 static noinline int uffd_anon_create_range(struct uffd_request *req)
 {
 	struct uffd_resolve *resolve = &req->resolve;
@@ -195,7 +195,7 @@ static noinline int uffd_anon_create_range(struct uffd_request *req)
  */
 __always_inline int uffd_anon_resolve(struct uffd_request *req)
 {
-	/* Nothing is found: what a mapping has of a file is the file's to find. */
+	/* CONTINUE on a file mapping, also a private one, asks the file. */
 	if (req->resolve.mode != UFFD_RESOLVE_MISSING)
 		return -EINVAL;
 	if (req->resolve.nr_pages == 1)

@@ -1,32 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * fault.c - what a page fault on armed memory is
+ * fault.c - which kind of fault a page fault on armed memory is
  *
- * The page fault code calls userfaultfd_fault() instead of ->fault() where a
+ * The page fault code calls userfaultfd_fault() instead of ->fault() if a
  * mapping is armed with MISSING or MINOR. The memory type is asked whether it
  * has the page; the answer and the armed modes decide:
  *
  *		MISSING		MINOR			MISSING | MINOR
  *	present	mapped		minor fault		minor fault
- *	hole	missing fault	made by the kernel	missing fault
+ *	hole	missing fault	filled by the kernel	missing fault
  *
- * userfaultfd_reason() is that table. hugetlb, whose faults take locks of their
- * own, asks it with the page at hand.
+ * userfaultfd_reason() implements this table. hugetlb, whose faults take other
+ * locks, calls it after its own look-up.
  *
- * A hole that another thread fills while the kernel makes its page is present
- * memory: a minor fault. MINOR never fires on a hole.
+ * If another thread fills the hole while the kernel allocates a page, the
+ * memory is present, and the fault is a minor fault. A hole never raises one.
  */
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 
 #include "internal.h"
 
-/* What the kernel fills a hole with by itself. */
+/* The content of holes that the kernel fills by itself */
 static struct uffd_source uffd_zeroes;
 
 /*
- * Find, or with a @source create, the page of a fault, as ->fault() would: in
- * a folio of any size that the type prefers.
+ * Find the page of a fault, or create it if there is a @source, as ->fault()
+ * would: in a folio of any size that the type prefers.
  */
 static __always_inline
 int uffd_fault_resolve(struct vm_fault *vmf, struct uffd_source *source,
@@ -50,8 +50,8 @@ int uffd_fault_resolve(struct vm_fault *vmf, struct uffd_source *source,
  * userfaultfd_fault() - a fault on a mapping armed with MISSING or MINOR
  * @vmf: the fault; an entry of a file mapping that is not present.
  *
- * Context: as ->fault(): under the mmap lock or the VMA lock, which are
- * released if user space has to act.
+ * Context: as ->fault(): under the mmap lock or the VMA lock, which is released
+ * if user space has to resolve the fault.
  * Return: as ->fault(): VM_FAULT_LOCKED with a referenced page in @vmf,
  * VM_FAULT_RETRY after user space was waited for, or an error.
  */
@@ -64,7 +64,7 @@ vm_fault_t userfaultfd_fault(struct vm_fault *vmf)
 	int err;
 
 	if (armed == both) {
-		/* A fault of one kind or the other. */
+		/* It is a minor or a missing fault in any case. */
 		err = uffd_present(vmf->vma, vmf->pgoff);
 		if (!err || err == -ENOENT)
 			return handle_userfault(vmf, userfaultfd_reason(vmf->vma, !err));
@@ -82,8 +82,8 @@ vm_fault_t userfaultfd_fault(struct vm_fault *vmf)
  * userfaultfd_wait_begin() - before userfaultfd_must_wait()
  * @vma: the mapping of the fault.
  *
- * Keeps its page tables where they are. May sleep, so this comes before the
- * task state is set.
+ * Keeps its page tables from being freed. May sleep, so this is called before
+ * the task state is set.
  */
 void userfaultfd_wait_begin(struct vm_area_struct *vma)
 {
@@ -103,12 +103,12 @@ void userfaultfd_wait_end(struct vm_area_struct *vma)
 
 /**
  * userfaultfd_must_wait() - is there still a reason to wait for user space?
- * @vmf: a fault that others can see by now.
+ * @vmf: a fault that has been queued for the monitor.
  * @reason: VM_UFFD_MISSING, VM_UFFD_MINOR or VM_UFFD_WP.
  *
- * It may have been resolved before the fault could be seen, and then no wake-up
- * follows. Looks without the page table lock: a task that changes the entry
- * later does wake us.
+ * The page may have been resolved before the fault was queued, and then no
+ * wakeup follows. The entry is read without the page table lock: a task that
+ * changes it later wakes this one.
  *
  * Context: the mmap lock or the lock of the VMA, between
  * userfaultfd_wait_begin() and userfaultfd_wait_end(). Does not sleep.
@@ -130,7 +130,7 @@ bool userfaultfd_must_wait(struct vm_fault *vmf, unsigned long reason)
 	if (!pmd)
 		return true;
 
-	/* The page table may come and go while we look. */
+	/* The page table may be created or freed meanwhile. */
 	do {
 		pmdval = pmdp_get_lockless(pmd);
 		if (pmd_none(pmdval))
@@ -143,7 +143,7 @@ bool userfaultfd_must_wait(struct vm_fault *vmf, unsigned long reason)
 	} while (!pte);
 
 	ptent = ptep_get(pte);
-	/* What is not present has no bit that says whether it is writable. */
+	/* Only a present entry has a bit for whether it is writable. */
 	if (!pte_none_mostly(ptent))
 		wait = wp && pte_present(ptent) && !pte_write(ptent);
 	pte_unmap(pte);

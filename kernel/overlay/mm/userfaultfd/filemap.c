@@ -17,7 +17,7 @@
 
 #include "internal.h"
 
-/* What keeps a mapping from being served, or NULL. */
+/* Why the handler cannot be used for a mapping, or NULL */
 static const char *filemap_uffd_flaw(struct address_space *mapping)
 {
 	const struct address_space_operations *ops = mapping->a_ops;
@@ -50,8 +50,8 @@ static int filemap_uffd_supported(struct uffd_request *req)
 }
 
 /*
- * Fill the folio that stands at @index, if it never was: write() may have died
- * on the way, or the space was only reserved.
+ * Fill the existing folio at @index, if it was never filled: a write() may have
+ * been interrupted, or the space was only reserved.
  */
 static int filemap_uffd_fill_hole(struct uffd_request *req, pgoff_t index)
 {
@@ -60,7 +60,7 @@ static int filemap_uffd_fill_hole(struct uffd_request *req, pgoff_t index)
 	struct folio *folio;
 	int err = -EEXIST;
 
-	/* There is a lock to wait for only while no other is held. */
+	/* Wait for the folio lock only if no other folio lock is held. */
 	folio = __filemap_get_folio(mapping, index, FGP_LOCK |
 				    (folio_batch_count(&resolve->folios) ?
 				     FGP_NOWAIT : 0), 0);
@@ -135,7 +135,7 @@ static int filemap_uffd_resolve(struct uffd_request *req)
 	if (nr < 0)
 		return nr;
 	do {
-		/* A hole that has folios is filled without allocating others. */
+		/* If the hole has folios, fill these instead of allocating. */
 		err = unfilled ? filemap_uffd_fill_hole(req, index) :
 				 filemap_uffd_create(req, index);
 		index++;
@@ -154,24 +154,24 @@ static int filemap_uffd_resolve(struct uffd_request *req)
  *
  *	.userfaultfd_request = filemap_userfaultfd_request,
  *
- * What it needs of the file's f_mapping:
+ * Requirements on the file's f_mapping:
  *
- * - mapping_set_unevictable(): reclaim leaves it alone;
- * - no ->writepage(), ->writepages() or ->readahead(): there is nothing behind
- *   it, neither to write to nor to read from;
+ * - mapping_set_unevictable(): reclaim does not remove its folios;
+ * - no ->writepage(), ->writepages() or ->readahead(): there is no backing
+ *   storage;
  * - no ->read_folio(), or one that only clears: for a fault that user space does
- *   not resolve, the handler makes zeroes without calling it;
- * - a ->read_iter() and ->splice_read() that leave a hole a hole, if the file can
- *   be read: generic_file_read_iter() makes a page of zeroes of it, which is no
- *   missing fault any more. See fs/ramfs/file-mmu.c;
+ *   not resolve, the handler creates zeroes without calling it;
+ * - if the file can be read, a ->read_iter() and ->splice_read() that do not
+ *   allocate pages for holes. generic_file_read_iter() inserts a page of
+ *   zeroes, and then there is no missing fault. See fs/ramfs/file-mmu.c;
  * - a ->dirty_folio(), such as noop_dirty_folio();
- * - mapping_gfp_mask() as new folios need it, which are of one page each;
- * - its host's i_size ends the memory; truncation sets it before it removes
- *   folios, and hole punching holds filemap_invalidate_lock();
+ * - a mapping_gfp_mask() for new folios, which are of one page each;
+ * - the i_size of its host is the size of the memory; truncation sets it before
+ *   it removes folios, and hole punching holds filemap_invalidate_lock();
  * - not AS_INACCESSIBLE, not DAX, no minimal folio order.
  *
- * Registration checks these conditions as far as it can: on a mapping that
- * does not meet them, nothing is supported, and the log gets a warning.
+ * Registration checks these conditions as far as it can: if a mapping does not
+ * meet them, no mode is supported, and a warning is logged.
  *
  * A folio that is not uptodate is a hole. New folios are charged to the owner
  * of the mapping and are dirty.
@@ -196,7 +196,7 @@ int filemap_userfaultfd_request(struct uffd_request *req)
 		return -EOPNOTSUPP;
 	}
 
-	/* A hole punch that runs is waited for, and none begins meanwhile. */
+	/* Wait for a running hole punch, and exclude others. */
 	filemap_invalidate_lock_shared(mapping);
 	if (req->kind == UFFD_REQ_GET_PRESENT)
 		err = userfaultfd_check_present(req->present.inode,

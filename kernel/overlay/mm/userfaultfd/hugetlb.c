@@ -2,14 +2,14 @@
 /*
  * hugetlb.c - hugetlb's part in userfaultfd
  *
- * The answers to ->userfaultfd_request(), and what the core calls by name since
- * entries of huge pages are unlike others: to fill one, and to wait for one.
+ * The answers to ->userfaultfd_request(), and the functions that the core calls
+ * by name, to fill an entry and to wait for one.
  *
- * To fill an entry takes two more locks, in this order, inside of those of the
- * mapping and outside of the folio lock:
+ * Filling an entry takes two more locks, in this order, inside those of the
+ * mapping and outside the folio lock:
  *
- *	fault mutex of the page		no fault or fill of it besides ours
- *	hugetlb's lock of the VMA	the table that the entry is in stays
+ *	fault mutex of the page		excludes other faults and fills of it
+ *	hugetlb's lock of the VMA	keeps the page table of the entry
  */
 #include <linux/hugetlb.h>
 #include <linux/mempolicy.h>
@@ -37,8 +37,8 @@ static int hugetlb_uffd_present(struct uffd_present *present)
 }
 
 /*
- * Make a page; for a private mapping the file never sees it. It may use up a
- * reservation, which every error gives back.
+ * Create a page; in a private mapping, it is not added to the file. It may
+ * consume a reservation, which every error path restores.
  */
 static int hugetlb_uffd_create(struct uffd_request *req)
 {
@@ -54,9 +54,9 @@ static int hugetlb_uffd_create(struct uffd_request *req)
 	if (shared && hugetlbfs_pagecache_present(h, vma, addr))
 		return -EEXIST;
 	/*
-	 * The file can become shorter from here on, but truncation waits for
-	 * the fault mutex, which is held, before it looks for pages. A hole is
-	 * punched under that mutex.
+	 * The file may be truncated from here on, but truncation waits for the
+	 * fault mutex, which is held here, before it looks for pages. Hole
+	 * punching holds that mutex.
 	 */
 	if (shared && index >= i_size_read(resolve->inode) >> huge_page_shift(h))
 		return -EFAULT;
@@ -99,14 +99,14 @@ static int hugetlb_uffd_find(struct uffd_resolve *resolve)
 		folio_lock(folio);
 		if (likely(folio->mapping == mapping))
 			break;
-		/* Migrated, or taken away as poisoned: look again. */
+		/* It was migrated, or removed as poisoned: look up again. */
 		uffd_release(folio);
 	}
 	folio_batch_add(&resolve->folios, folio);
 	return 0;
 }
 
-/* Take a page out of the file. The fault mutex keeps hole punching away. */
+/* Remove a page from the file. The fault mutex excludes hole punching. */
 static void hugetlb_uffd_remove(struct hstate *h, struct inode *inode,
 				struct folio *folio)
 {
@@ -120,8 +120,8 @@ static void hugetlb_uffd_remove(struct hstate *h, struct inode *inode,
 }
 
 /*
- * A page that the file has stays there, as it is memory like any other, unless
- * it is bad: then it makes room for another.
+ * A page that was added to the file stays there, as memory of the file, unless
+ * it is bad: then it is removed, so that another one can be added.
  */
 static int hugetlb_uffd_undo(struct uffd_request *req)
 {
@@ -190,7 +190,7 @@ static void uffd_hugetlb_unlock(struct uffd_hugetlb_entry *entry)
 	mutex_unlock(entry->mutex);
 }
 
-/* Lock the entry at @addr, and make it if need be; 0 or -ENOMEM. */
+/* Lock the entry at @addr, and create it if necessary; 0 or -ENOMEM. */
 static __always_inline
 int uffd_hugetlb_lock(struct uffd_hugetlb_entry *entry,
 		      struct vm_area_struct *vma, unsigned long addr)
@@ -207,7 +207,7 @@ int uffd_hugetlb_lock(struct uffd_hugetlb_entry *entry,
 	mutex_lock(entry->mutex);
 	hugetlb_vma_lock_read(vma);
 
-	/* An existing entry need not be made, which could share its table. */
+	/* Only if there is none: huge_pte_alloc() could share its table. */
 	entry->pte = hugetlb_walk(vma, addr, huge_page_size(h));
 	if (unlikely(!entry->pte))
 		entry->pte = huge_pte_alloc(vma->vm_mm, vma, addr,
@@ -253,9 +253,9 @@ static int uffd_hugetlb_poison(const struct uffd_fill *fill,
 }
 
 /*
- * Map a page that is locked, and give its reference to the entry. 0; or -EEXIST
- * if something else is mapped, -EIO if the page is poisoned, and it still
- * belongs to the caller.
+ * Map a locked page, and give its reference to the entry. Returns 0; -EEXIST if
+ * something else is mapped; or -EIO if the page is poisoned. On an error, the
+ * reference remains with the caller.
  */
 static __always_inline
 int uffd_hugetlb_map(const struct uffd_fill *fill,
@@ -269,7 +269,7 @@ int uffd_hugetlb_map(const struct uffd_fill *fill,
 	int err = 0;
 	pte_t pte;
 
-	/* A private mapping may look at the file, but not write to it. */
+	/* A private mapping maps pages of the file read-only. */
 	if ((fill->flags & MFILL_ATOMIC_WP) ||
 	    (found && !(vma->vm_flags & VM_SHARED)))
 		writable = false;
@@ -288,8 +288,8 @@ int uffd_hugetlb_map(const struct uffd_fill *fill,
 		hugetlb_add_new_anon_rmap(folio, vma, entry->addr);
 
 	/*
-	 * Dirty, as the content is nowhere else, which a writable entry is
-	 * already; young, since a thread waits for it.
+	 * Dirty, since this is the only copy of the content (a writable entry
+	 * is dirty already); young, since a thread waits for the page.
 	 */
 	pte = hugetlb_make_pte(vma, folio_page(folio, 0), writable);
 	if (!writable)
@@ -305,7 +305,7 @@ unlock:
 	return err;
 }
 
-/* Find or make the page of an entry, and map it. */
+/* Find or create the page of an entry, and map it. */
 static __always_inline
 int uffd_hugetlb_fill_folio(struct uffd_fill *fill,
 			    struct uffd_hugetlb_entry *entry)
@@ -325,7 +325,7 @@ int uffd_hugetlb_fill_folio(struct uffd_fill *fill,
 		return 0;
 	}
 	uffd_fill_give_back(fill, &req, 0);
-	/* A page that is bad, but new, can be replaced. */
+	/* A new page that is bad can be replaced by another one. */
 	if (err == -EIO && req.resolve.mode == UFFD_RESOLVE_MISSING)
 		return -EUFFD_BAD_PAGE;
 	return err;
@@ -378,7 +378,7 @@ struct folio *uffd_hugetlb_spare(struct vm_area_struct *vma, unsigned long addr)
 	int node;
 
 	node = huge_node(vma, addr, gfp, &policy, &nodes);
-	/* Of the nodes' pools only, as another page is taken right after. */
+	/* Only from the nodes' pools: another page is allocated right after. */
 	folio = alloc_hugetlb_folio_nodemask(h, node, nodes, gfp, false);
 	mpol_cond_put(policy);
 	return folio;
@@ -422,6 +422,6 @@ bool uffd_hugetlb_must_wait(struct vm_fault *vmf, unsigned long reason)
 	pte = huge_ptep_get(vma->vm_mm, vmf->address, ptep);
 	if (huge_pte_none_mostly(pte))
 		return true;
-	/* What is not present has no bit that says whether it is writable. */
+	/* Only a present entry has a bit for whether it is writable. */
 	return (reason & VM_UFFD_WP) && pte_present(pte) && !huge_pte_write(pte);
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * hugetlb.h - what the userfaultfd core asks hugetlb by name
+ * hugetlb.h - what the userfaultfd core calls hugetlb by name for
  *
- * What hugetlb has in common with other memory it answers in
- * ->userfaultfd_request(). The rest is here: its entries are not found by an
- * ordinary walk, have locks of their own, since tables of them may be shared
- * between processes, and are accounted in another way.
+ * Like other types, hugetlb answers ->userfaultfd_request(). In addition, its
+ * entries need the functions below: they are not reached by an ordinary walk,
+ * have locks of their own, since their tables may be shared between processes,
+ * and are accounted separately.
  */
 #ifndef _MM_USERFAULTFD_HUGETLB_H
 #define _MM_USERFAULTFD_HUGETLB_H
@@ -27,7 +27,7 @@ static inline unsigned long uffd_hugetlb_size(struct vm_area_struct *vma)
 	return huge_page_size(hstate_vma(vma));
 }
 
-/* A mapping was registered: some modes rule out that tables are shared. */
+/* A mapping was registered: some modes do not allow shared page tables. */
 static inline void uffd_hugetlb_registered(struct vm_area_struct *vma)
 {
 	if (is_vm_hugetlb_page(vma) && uffd_disable_huge_pmd_share(vma))

@@ -20,19 +20,19 @@
  * locks a mapping for a fill.
  *
  * Two memory types are built in and called by name: anonymous memory, which
- * has no vm_operations_struct, and hugetlb, whose entries are unlike any other.
- * Every other type is an answer to a request.
+ * has no vm_operations_struct, and hugetlb, whose entries need other locks.
+ * Every other type only answers requests.
  *
- * Locking, outermost first:
+ * Locking, outermost first, and what cannot change under each lock:
  *
- *	mmap_lock, or the lock of one VMA	the mapping stays as it is
+ *	mmap_lock, or the lock of one VMA	the mapping
  *	  ctx->map_changing_lock (read)		no fork, mremap, ... under way
  *	    locks of the memory type		inside of userfaultfd_request()
- *	      folio lock			content and file stay together
- *	        page table lock			entry, and file size, stay
+ *	      folio lock			content, and place in the file
+ *	        page table lock			the entry, and the file size
  *
- * A page fault comes with the first one. Fills take the first two, and release
- * both to read a source that is not resident.
+ * A page fault holds the first one. Fills take the first two, and release both
+ * to read a source that is not resident.
  */
 #ifndef _MM_USERFAULTFD_INTERNAL_H
 #define _MM_USERFAULTFD_INTERNAL_H
@@ -48,15 +48,15 @@
 typedef int (*uffd_handler_t)(struct uffd_request *req);
 
 /*
- * Errnos of the core's own. User space never gets them, and a type cannot
- * return them, see uffd_errno_valid().
+ * Internal errnos. They never reach user space, and a type cannot return them:
+ * see uffd_errno_valid().
  */
 #define EUFFD_BAD_PAGE		600	/* a new page was declared bad */
 #define EUFFD_NO_TABLE		601	/* there is no page table */
 
 /**
- * struct uffd_source - what new memory shall contain
- * @from_user: copied from user memory, otherwise zeroes.
+ * struct uffd_source - the content of new memory
+ * @from_user: true if it is copied from user memory, false if it is zeroes.
  * @from: user address of the content of the first page of the range.
  * @bounce: a copy of the page at @from that was read without locks, or NULL.
  * @absent: bytes of a folio that could not be filled in this request, since its
@@ -75,21 +75,22 @@ struct uffd_source {
  * @flags: what is done: an MFILL_ATOMIC_ mode and its options.
  * @start: first address of the range.
  * @len: bytes of the range.
- * @end: address behind the part of the range that is filled now.
+ * @end: end address of the part of the range that is filled now.
  * @addr: next address to fill; everything before it is done.
  * @source: the content from @addr on, with MFILL_ATOMIC_COPY and _ZEROPAGE.
  * @vma: the mapping while it is locked, otherwise NULL.
- * @handler: finds or makes the folios.
- * @run: how many pages to ask for next: fewer after a page that the file had.
+ * @handler: finds or creates the folios.
+ * @run: number of pages to request next: fewer after a page that the file had.
  * @skipped: counts the bytes that were present, with MFILL_ATOMIC_SKIP.
  * @spare: a folio to read the source into without locks, or NULL.
  * @secret: clear @spare before it is freed; see &struct uffd_supported.
- * @fetched: where the source was last read or touched without locks.
- * @file: a reference on the mapped file, taken when the locks are dropped so
- *	that no other file can be taken for it afterwards.
- * @pgoff: page offset of @start when the mapping was first locked.
- * @vm_flags: flags of the mapping at that time, as far as they matter.
- * @replaced: new pages that were declared bad before they were mapped.
+ * @fetched: value of @addr when the source was last read or touched without
+ *	locks.
+ * @file: a reference on the mapped file, taken when the locks are dropped: as
+ *	long as it is held, no other file can have the same address.
+ * @pgoff: page offset of @start when the locks were dropped.
+ * @vm_flags: those flags of the mapping at that time that must not change.
+ * @replaced: counts new pages that were declared bad before they were mapped.
  */
 struct uffd_fill {
 	struct userfaultfd_ctx *ctx;
@@ -112,7 +113,7 @@ struct uffd_fill {
 	unsigned int replaced;
 };
 
-/* Address of page @index of what @vma maps; anonymous memory has one, too. */
+/* The address where @vma maps page @index of its file or anonymous memory. */
 static inline unsigned long uffd_address(const struct vm_area_struct *vma,
 					 pgoff_t index)
 {
@@ -208,9 +209,9 @@ static inline bool uffd_fill_special(const struct uffd_fill *fill)
 }
 
 /*
- * Does an entry that is in use decide at once? A CONTINUE that does not skip
- * asks for its page first: if that is missing, the error is -EFAULT rather than
- * -EEXIST.
+ * Does the fill look at an entry before it requests the page? A CONTINUE that
+ * does not skip requests it first: if the entry is in use and the page missing,
+ * the error is -EFAULT, not -EEXIST.
  */
 static inline bool uffd_fill_looks_first(const struct uffd_fill *fill)
 {

@@ -3,8 +3,8 @@
  * lock.c - the locks of a fill
  *
  * A fill holds the lock of its mapping and ctx->map_changing_lock. It releases
- * both to read a source that is not resident, and then makes sure that the
- * mapping is still the same.
+ * both to read a source that is not resident, takes them again, and then checks
+ * that the mapping is still the same.
  */
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -53,9 +53,9 @@ __always_inline int uffd_fill_lock(struct uffd_fill *fill)
 		     !vma->vm_userfaultfd_ctx.ctx))
 		goto unlock;
 	/*
-	 * If the layout of memory is changing (fork, mremap, ...) and its
-	 * monitor has not been notified yet, the address may mean another page
-	 * by now: let the user try again later.
+	 * While the layout of memory is changing (fork, mremap, ...) and the
+	 * monitor has not been notified yet, it may take the address for that
+	 * of another page: the caller has to retry later.
 	 */
 	err = -EAGAIN;
 	if (unlikely(atomic_read(&fill->ctx->mmap_changing)))
@@ -67,7 +67,7 @@ unlock:
 }
 
 /**
- * uffd_fill_pause() - unlock the mapping, and take note of it
+ * uffd_fill_pause() - unlock the mapping, and remember what it maps
  * @fill: the fill; it keeps a reference on the mapped file.
  */
 noinline void uffd_fill_pause(struct uffd_fill *fill)
@@ -84,7 +84,7 @@ noinline void uffd_fill_pause(struct uffd_fill *fill)
 	uffd_fill_unlock(fill);
 }
 
-/* Is this still the mapping that the fill began with? */
+/* Is this still the mapping that uffd_fill_pause() unlocked? */
 static bool uffd_fill_same(const struct uffd_fill *fill)
 {
 	struct vm_area_struct *vma = fill->vma;
@@ -111,7 +111,7 @@ noinline int uffd_fill_resume(struct uffd_fill *fill)
 }
 
 /**
- * uffd_fill_forget() - give back what was needed to read the source
+ * uffd_fill_forget() - release what was needed to read the source
  * @fill: the fill, which has ended.
  */
 noinline void uffd_fill_forget(struct uffd_fill *fill)

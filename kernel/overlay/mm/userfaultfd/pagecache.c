@@ -2,9 +2,9 @@
 /*
  * pagecache.c - the parts of a handler for page cache memory
  *
- * A memory type that needs more than filemap_userfaultfd_request() makes a
- * handler of its own from these: look, count a hole, find folios, add new ones
- * and remove them again.
+ * A memory type that needs more than filemap_userfaultfd_request() builds a
+ * handler from these: look up, count the pages of a hole, find folios, add new
+ * ones and remove them again.
  *
  * Called by handlers under the mmap lock or the lock of one VMA, and with locks
  * of the type that exclude hole punching.
@@ -17,7 +17,7 @@
 #include "internal.h"
 
 /**
- * uffd_end_of_file() - the first page offset behind the end of a file
+ * uffd_end_of_file() - the first page offset past the end of a file
  * @inode: the file.
  *
  * Return: the offset in units of PAGE_SIZE.
@@ -33,7 +33,7 @@ static bool uffd_trylock_folio(struct folio *folio,
 {
 	if (!folio_trylock(folio))
 		return false;
-	/* Otherwise it was truncated, or is not written yet. */
+	/* Otherwise it was truncated, or has no content yet. */
 	if (likely(folio->mapping == mapping && folio_test_uptodate(folio)))
 		return true;
 	folio_unlock(folio);
@@ -77,7 +77,8 @@ static enum uffd_look uffd_look(struct inode *inode, pgoff_t index)
  * Answers UFFD_REQ_GET_PRESENT. A folio that is not uptodate is a hole.
  *
  * Context: from a handler. Does not sleep.
- * Return: 0 if there is, -ENOENT for a hole, -EINVAL past the end of the file.
+ * Return: 0 if there is memory, -ENOENT for a hole, -EINVAL past the end of the
+ * file.
  */
 int userfaultfd_check_present(struct inode *inode, pgoff_t index)
 {
@@ -88,7 +89,7 @@ int userfaultfd_check_present(struct inode *inode, pgoff_t index)
 EXPORT_SYMBOL_NS_GPL(userfaultfd_check_present, USERFAULTFD);
 
 /**
- * uffd_count_hole() - as userfaultfd_count_hole()
+ * uffd_count_hole() - as userfaultfd_count_hole(), with one more result
  * @req: a UFFD_RESOLVE_MISSING request.
  * @unfilled: out: whether the pages of the hole have folios.
  *
@@ -119,7 +120,7 @@ long uffd_count_hole(struct uffd_request *req, bool *unfilled)
 			found++;
 		return found - resolve->index;
 	}
-	/* One walk for the rest of a range: mostly it is a hole. */
+	/* One walk for the rest of the range, which usually is a hole. */
 	if (found == end || !xa_find(&inode->i_mapping->i_pages, &found,
 				     end - 1, XA_PRESENT))
 		found = end;
@@ -127,15 +128,15 @@ long uffd_count_hole(struct uffd_request *req, bool *unfilled)
 }
 
 /**
- * userfaultfd_count_hole() - how many pages can be made at once?
+ * userfaultfd_count_hole() - how many pages can be created at once?
  * @req: a UFFD_RESOLVE_MISSING request.
  *
  * To be called before anything is allocated for @req. A hole may have folios
  * that are not uptodate: the pages counted either all have one, or none has.
- * A private mapping is filled with memory of its own, whatever the file has.
+ * For a fill of a private mapping the file does not matter: all pages count.
  *
  * Context: from a handler. Does not sleep.
- * Return: the length in pages of the hole at the front of the range, above 0;
+ * Return: the length in pages of the hole at the start of the range, above 0;
  * -EEXIST if the file has memory there, -EFAULT if it ends before.
  */
 long userfaultfd_count_hole(struct uffd_request *req)
@@ -147,17 +148,16 @@ long userfaultfd_count_hole(struct uffd_request *req)
 EXPORT_SYMBOL_NS_GPL(userfaultfd_count_hole, USERFAULTFD);
 
 /**
- * userfaultfd_find_folios_nowait() - find memory, where that is simple
+ * userfaultfd_find_folios_nowait() - find memory without waiting
  * @resolve: a UFFD_RESOLVE_MINOR request.
  *
- * Adds the folios of the range to @resolve->folios, from the front on and up
- * to the first offset where it is not as simple: a hole, swapped out, locked,
- * not uptodate, or the end of the file.
+ * Adds folios of the range to @resolve->folios, from the start up to a hole, a
+ * folio that is swapped out, locked or not uptodate, or the end of the file.
  *
  * Context: from a handler. Does not sleep.
  * Return: 0 if a folio was found, -ENOENT if there is a hole at
  * @resolve->index, both of which are valid answers; -EAGAIN if the type has to
- * look there itself.
+ * look up that offset itself.
  */
 int userfaultfd_find_folios_nowait(struct uffd_resolve *resolve)
 {
@@ -183,7 +183,7 @@ int userfaultfd_find_folios_nowait(struct uffd_resolve *resolve)
 		}
 		if (unlikely(xa_is_value(folio) || !folio_try_get(folio)))
 			break;
-		/* Freed and used again, before there was a reference? */
+		/* Was it freed and reused before the reference was taken? */
 		if (unlikely(folio != xas_reload(&xas)) ||
 		    !uffd_trylock_folio(folio, mapping)) {
 			folio_put(folio);
@@ -209,7 +209,7 @@ int userfaultfd_find_folios_nowait(struct uffd_resolve *resolve)
  * that is not uptodate is a hole.
  *
  * Context: from a handler. May wait for the lock of the first folio, but not
- * for any behind it.
+ * for that of a later one.
  * Return: 0 if a folio was found, -ENOENT if there is a hole at
  * @resolve->index, -EINVAL if that is past the end of the file.
  */
@@ -236,7 +236,7 @@ int userfaultfd_find_folios(struct uffd_resolve *resolve)
 }
 EXPORT_SYMBOL_NS_GPL(userfaultfd_find_folios, USERFAULTFD);
 
-/* As filemap_add_folio(), but charged to the mapping's owner, not to the caller. */
+/* As filemap_add_folio(), but charges the mapping's owner, not the caller. */
 static int uffd_charge_and_add(struct uffd_request *req, struct folio *folio,
 			       pgoff_t index)
 {
@@ -260,15 +260,15 @@ static int uffd_charge_and_add(struct uffd_request *req, struct folio *folio,
  * @index: page offset of its first page in the file, a multiple of its length.
  *
  * Charges the folio to the owner of the mapping, locks it, adds it to the page
- * cache, to the LRU and to the answer, and marks it dirty: for reclaim it must
- * never be a copy of something that could be read again. From then on the
- * core owns the lock and the caller's reference; userfaultfd_remove_folio()
- * undoes it.
+ * cache, to the LRU and to the answer, and marks it dirty, so that reclaim does
+ * not drop the only copy of the content. From then on the core owns the lock
+ * and the caller's reference. userfaultfd_remove_folio() undoes this.
  *
- * Context: from the handler of @req only, which excludes hole punching, if the
- * file knows it, usually by filemap_invalidate_lock_shared(). May sleep.
+ * Context: from the handler of @req only. If the file supports hole punching,
+ * the handler excludes it, usually by filemap_invalidate_lock_shared(). May
+ * sleep.
  * Return: 0; -EEXIST if the file has an entry at @index; -EFAULT if the file
- * ends before the folio does; -ENOMEM. On an error the folio is as it was.
+ * ends before the folio does; -ENOMEM. On an error the folio is unchanged.
  */
 int userfaultfd_add_folio(struct uffd_request *req, struct folio *folio,
 			  pgoff_t index)
@@ -284,8 +284,8 @@ int userfaultfd_add_folio(struct uffd_request *req, struct folio *folio,
 		return err;
 
 	/*
-	 * Truncation sets the size before it looks for folios: it has found
-	 * this one, and waits for its lock, or has set the size by now.
+	 * Truncation sets the size before it looks for folios. So it either
+	 * finds this one and waits for its lock, or the new size is seen here.
 	 */
 	if (unlikely(end > uffd_end_of_file(inode))) {
 		userfaultfd_remove_folio(folio);
@@ -318,11 +318,11 @@ EXPORT_SYMBOL_NS_GPL(userfaultfd_remove_folio, USERFAULTFD);
  * @mapping: the file's page cache.
  * @index: page offset in it.
  *
- * For a type that gives its memory to something other than page tables of the
- * host, such as a guest: where this is true, a hole must not become zeroes.
- * Looks at all mappings of the file, in all processes, so it is to be asked
- * only about holes. A registration that returned before is seen; one that runs
- * at the same time may not be.
+ * For types whose memory is also accessed without page tables of the host, for
+ * example by a guest: if this returns true, such an access must not turn the
+ * hole into zeroes. Call it only for holes, since it searches all mappings of
+ * the file, in all processes. A registration that has completed is found; a
+ * concurrent one may be missed.
  *
  * Context: takes the i_mmap lock, shared, so it may sleep. May be called with a
  * folio of @mapping locked.
@@ -337,7 +337,7 @@ bool userfaultfd_missing_armed(struct address_space *mapping, pgoff_t index)
 		return false;
 
 	i_mmap_lock_read(mapping);
-	/* The flags may change, but not go away: this lock keeps the VMA. */
+	/* The flags may change, but the lock keeps the VMA from being freed. */
 	vma_interval_tree_foreach(vma, &mapping->i_mmap, index, index) {
 		armed = READ_ONCE(vma->vm_flags) & VM_UFFD_MISSING;
 		if (armed)

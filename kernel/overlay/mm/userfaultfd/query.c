@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * query.c - UFFDIO_QUERY: what UFFDIO_REGISTER would answer
+ * query.c - UFFDIO_QUERY: what UFFDIO_REGISTER would return
  *
- * Asks, for each mode, the function that decides for UFFDIO_REGISTER, and
- * reports its answer. Nothing changes, so the mmap_lock is held for reading
- * only; the answer is as old as the moment it was released.
+ * For each mode, calls the function that decides for UFFDIO_REGISTER, and
+ * reports its result. Nothing changes, so the mmap_lock is held for reading
+ * only. Once it is released, the result may be outdated.
  *
- * Called by the ioctl of fs/userfaultfd.c.
+ * Called by the ioctl in fs/userfaultfd.c.
  */
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
 
 #include "internal.h"
 
-/* Why @range may not be registered with @mode, and what is asked with it. */
+/* Why @range may not be registered with @mode and query->modes_with. */
 static enum uffd_refusal uffd_query_refusal(struct uffdio_query *query,
 					    struct uffd_range *range, __u64 mode)
 {
@@ -30,14 +30,14 @@ static enum uffd_refusal uffd_query_refusal(struct uffdio_query *query,
 }
 
 /**
- * userfaultfd_query() - say what UFFDIO_REGISTER would answer
+ * userfaultfd_query() - report what UFFDIO_REGISTER would return
  * @ctx: the userfaultfd.
- * @query: the question as user space gave it; answered in place.
- * @valid: whether it is about a range of whole pages in the address space.
+ * @query: the query from user space; answered in place.
+ * @valid: whether its range consists of whole pages in the address space.
  *
  * Context: process context, no locks.
- * Return: 0; -EINVAL for a flag, a mode or a reserved field that is not known,
- * -ESRCH if the address space is gone, -EINTR.
+ * Return: 0; -EINVAL if a flag, a mode or a reserved field is not known, -ESRCH
+ * if the address space is gone, -EINTR.
  */
 int userfaultfd_query(struct userfaultfd_ctx *ctx, struct uffdio_query *query,
 		      bool valid)

@@ -2,19 +2,19 @@
 /*
  * register.c - what may be registered, and why other memory may not
  *
- * Puts what a memory type says it supports together with what the core wants
- * of any mapping, first for one mapping, then for a range of them. The answer
- * is a reason, enum uffd_refusal: UFFDIO_REGISTER makes an errno of it,
- * UFFDIO_QUERY tells it as it is, so the two cannot disagree.
+ * Combines what a memory type supports with what the core requires of every
+ * mapping, first for one mapping, then for a range. The result is a reason,
+ * enum uffd_refusal. UFFDIO_REGISTER converts it to an errno, UFFDIO_QUERY
+ * returns it unchanged, so the two cannot disagree.
  *
- * Called by ioctls with mmap_lock held: for writing by those that register and
- * unregister, for reading by the one that only asks.
+ * Called by ioctls with mmap_lock held: for writing to register and unregister,
+ * for reading by UFFDIO_QUERY.
  */
 #include <linux/mm.h>
 
 #include "internal.h"
 
-/* The answer for one mapping; all callers but one have many to ask for. */
+/* The result for one mapping. Inline: most callers check many mappings. */
 static __always_inline
 enum uffd_refusal uffd_vma_refusal(struct vm_area_struct *vma,
 				   unsigned long modes, bool wp_async,
@@ -45,15 +45,15 @@ enum uffd_refusal uffd_vma_refusal(struct vm_area_struct *vma,
 /**
  * userfaultfd_refusal() - why a mapping may not be registered with these modes
  * @vma: the mapping.
- * @vm_flags: the modes wanted, as VM_UFFD_ flags; other flags are ignored.
+ * @vm_flags: requested modes, as VM_UFFD_ flags; other flags are ignored.
  * @wp_async: whether write protection is the asynchronous kind.
  * @granule: out, if the memory type was asked: the page size in bytes that
  *	ranges must respect.
  *
- * No mode at all asks whether the type could serve any.
+ * If no mode is requested, checks whether the type supports any.
  *
  * Context: mmap_lock held.
- * Return: UFFD_REFUSAL_NONE if it may.
+ * Return: UFFD_REFUSAL_NONE if it may, otherwise the reason.
  */
 enum uffd_refusal userfaultfd_refusal(struct vm_area_struct *vma,
 				      unsigned long vm_flags, bool wp_async,
@@ -63,7 +63,7 @@ enum uffd_refusal userfaultfd_refusal(struct vm_area_struct *vma,
 				granule);
 }
 
-/* The next mapping of a range, behind some that may be registered or none. */
+/* Checks the next mapping of a range. Those before it may be registered. */
 static __always_inline
 enum uffd_refusal uffd_next_refusal(struct uffd_range *range,
 				    struct vm_area_struct *vma)
@@ -79,24 +79,24 @@ enum uffd_refusal uffd_next_refusal(struct uffd_range *range,
 	if (unlikely(refusal))
 		return vma == range->vma ? refusal : UFFD_REFUSAL_MIXED;
 
-	/* The range has to begin with a whole page of the first mapping. */
+	/* The range has to start at a page boundary of the first mapping. */
 	if (vma == range->vma && !IS_ALIGNED(range->start, granule))
 		return UFFD_REFUSAL_MISALIGNED;
 
 	/*
-	 * COPY fills holes of a file even without PROT_WRITE, so the process
-	 * must have write permission to what it maps shared. Where it has,
-	 * there is no write seal, and none can be taken as long as the mapping
-	 * exists.
+	 * COPY fills holes of a file even if the mapping has no PROT_WRITE, so
+	 * the process needs write permission to a file that it maps shared. If
+	 * it has that permission, the file has no write seal, and none can be
+	 * added as long as the mapping exists.
 	 */
 	if (unlikely(!(vma->vm_flags & VM_MAYWRITE)))
 		return UFFD_REFUSAL_READ_ONLY;
 
-	/* And to end with a whole page of the last one. */
+	/* It has to end at a page boundary of the last one. */
 	if (range->end <= vma->vm_end && !IS_ALIGNED(range->end, granule))
 		return UFFD_REFUSAL_MISALIGNED;
 
-	/* Only one userfaultfd gets the faults of a mapping. */
+	/* A mapping belongs to at most one userfaultfd. */
 	if (owner && owner != range->ctx)
 		return UFFD_REFUSAL_OWNED;
 
@@ -106,14 +106,13 @@ enum uffd_refusal uffd_next_refusal(struct uffd_range *range,
 
 /**
  * userfaultfd_range_refusal() - why a range may not be registered
- * @range: the range, and the modes wanted; the answer goes there, too.
+ * @range: the range and the requested modes; receives the result as well.
  *
- * Parts of the range where nothing is mapped do not matter, as long as
- * something is.
+ * Unmapped parts of the range are ignored, but something must be mapped.
  *
  * Context: mmap_lock held.
- * Return: UFFD_REFUSAL_NONE if it may; else why the mapping at @range->refused
- * may not.
+ * Return: UFFD_REFUSAL_NONE if it may, otherwise the reason why the mapping at
+ * @range->refused may not.
  */
 enum uffd_refusal userfaultfd_range_refusal(struct uffd_range *range)
 {

@@ -2,7 +2,7 @@
 /*
  * resolve.c - the requests of a fill
  *
- * Asks for the next pages of a fill, and gives back those that could not be
+ * Requests the next pages of a fill, and gives back those that could not be
  * mapped. Called with the mapping locked.
  */
 #include <linux/mm.h>
@@ -12,14 +12,14 @@
 #include <trace/events/userfaultfd.h>
 
 /**
- * uffd_fill_resolve() - ask for the next pages of a fill
+ * uffd_fill_resolve() - request the next pages of a fill
  * @fill: the fill.
  * @req: the request; set up and answered.
  * @nr_pages: how many pages from fill->addr on.
  * @hugetlb: whether they are of hugetlb.
  *
- * Return: as uffd_resolve(), but for -EFAULT where there is nothing to
- * CONTINUE.
+ * Return: as uffd_resolve(), but -EFAULT instead of -ENOENT if there is nothing
+ * to CONTINUE.
  */
 __always_inline
 int uffd_fill_resolve(struct uffd_fill *fill, struct uffd_request *req,
@@ -32,7 +32,7 @@ int uffd_fill_resolve(struct uffd_fill *fill, struct uffd_request *req,
 			  linear_page_index(fill->vma, fill->addr), nr_pages,
 			  find ? NULL : &fill->source);
 	fill->source.absent = 0;
-	/* The core need not check what it makes itself. */
+	/* An answer of the core itself needs no check. */
 	if (!hugetlb && fill->handler == uffd_anon_request) {
 		err = uffd_anon_resolve(req);
 		trace_userfaultfd_resolve(fill->handler, req, err);
@@ -45,8 +45,8 @@ int uffd_fill_resolve(struct uffd_fill *fill, struct uffd_request *req,
 /**
  * uffd_fill_give_back() - give back folios that were not mapped
  * @fill: the fill.
- * @req: the request that they are the answer to.
- * @first: the first of them.
+ * @req: the request that was answered with them.
+ * @first: index of the first of them in the answer.
  */
 void uffd_fill_give_back(struct uffd_fill *fill, struct uffd_request *req,
 			 unsigned int first)

@@ -38,7 +38,7 @@ int uffd_copy_resident(struct folio *folio, size_t offset,
 	return left ? -EFAULT : 0;
 }
 
-/* Copy what was read without locks to the front of a folio. */
+/* Copy what was read without locks to the start of a folio. */
 static int uffd_copy_bounce(struct folio *folio, struct folio *bounce)
 {
 	long i, nr = folio_nr_pages(bounce);
@@ -51,7 +51,7 @@ static int uffd_copy_bounce(struct folio *folio, struct folio *bounce)
 	return 0;
 }
 
-/* The content of a large folio, or of one whose front was read before. */
+/* The content of a large folio, or of one whose start was read before. */
 static noinline int uffd_copy_pages(struct uffd_source *source,
 				    struct folio *folio, pgoff_t offset)
 {
@@ -79,8 +79,8 @@ static noinline int uffd_copy_pages(struct uffd_source *source,
 }
 
 /*
- * @nr pages of content, @offset pages behind the front of the source. One page has
- * a path of its own, which is worth 3 % of COPY of a range.
+ * Copy @nr pages of content, which begin @offset pages after the start of the
+ * source. A separate path for one page saves 3 % of a COPY of a range.
  */
 static __always_inline int uffd_copy_folio(struct uffd_source *source,
 					   struct folio *folio, long nr,
@@ -115,13 +115,13 @@ static __always_inline void uffd_clear_folio(struct folio *folio, long nr,
  *	it is not uptodate, not in use.
  * @index: page offset of its first page in the file.
  *
- * Fills all of @folio and marks it uptodate. Except for a fault, it must lie
- * inside the requested range.
+ * Fills all of @folio and marks it uptodate. Except for a fault, @folio must
+ * lie inside the requested range.
  *
  * Context: from the handler of @req only. Does not sleep on user memory.
- * Return: 0; -EFAULT if the user's memory is not resident, upon which the
- * handler gives back @folio and returns -EFAULT, and is asked again; -EINVAL if
- * @folio reaches beyond the range.
+ * Return: 0; -EFAULT if the user's memory is not resident: the handler releases
+ * @folio and returns -EFAULT, and the core sends the request again; -EINVAL if
+ * @folio extends beyond the range.
  */
 int userfaultfd_fill_folio(struct uffd_request *req, struct folio *folio,
 			   pgoff_t index)
@@ -131,7 +131,7 @@ int userfaultfd_fill_folio(struct uffd_request *req, struct folio *folio,
 	const pgoff_t offset = index - resolve->index;
 	const long nr = folio_nr_pages(folio);
 
-	/* A fault may be resolved by more than its page, a fill must not. */
+	/* A fault may be resolved by more than its page, a fill must not be. */
 	if (WARN_ON_ONCE(!resolve->fault &&
 			 offset + nr > resolve->nr_pages))
 		return -EINVAL;
@@ -153,7 +153,7 @@ int userfaultfd_fill_folio(struct uffd_request *req, struct folio *folio,
 EXPORT_SYMBOL_NS_GPL(userfaultfd_fill_folio, USERFAULTFD);
 
 /**
- * uffd_read_source() - read the front of a source that is not resident
+ * uffd_read_source() - read the start of a source that is not resident
  * @source: the source; the next folio is filled from what was read.
  * @folio: where to read to.
  *

@@ -2,8 +2,9 @@
 /*
  * thp.c - transparent huge pages in a fill
  *
- * A fill that has all of an empty page table's range may map a huge page there,
- * by one entry: one that CONTINUE found, or one that COPY or ZEROPAGE made.
+ * If a fill covers everything that a page table would map, and there is no page
+ * table yet, it may map a huge page there by one entry: a page that CONTINUE
+ * found, or a new one of COPY or ZEROPAGE.
  *
  * Called by fill.c with the mapping locked and mmap_changing checked.
  */
@@ -15,7 +16,7 @@
 
 #include "internal.h"
 
-/* May anonymous memory have a huge page here? As a page fault would decide. */
+/* May anonymous memory have a huge page here? The rules are those of faults. */
 static bool uffd_thp_allowed(struct vm_area_struct *vma)
 {
 	return thp_vma_allowable_order(vma, vma->vm_flags,
@@ -23,13 +24,14 @@ static bool uffd_thp_allowed(struct vm_area_struct *vma)
 }
 
 /*
- * Can one entry map the whole range of a page table? Write protection is for
- * each page, and a private mapping will copy a file's pages one at a time.
+ * Can one entry map the whole range of a page table? Not with write protection,
+ * which works on single pages, and not for a file's pages in a private mapping,
+ * which are copied one at a time.
  *
- * Splitting the entry of a file's huge page unmaps all of it: untouched pages
- * would raise minor faults again, which is up to the caller, and would no
- * longer be seen as mapped where writes are tracked. Anonymous memory keeps its
- * pages mapped.
+ * Splitting the entry of a file's huge page unmaps all of it. With MINOR, pages
+ * that were not touched raise minor faults again, so the caller must have
+ * requested it. With WP, they would no longer count as mapped when writes are
+ * tracked. Anonymous memory stays mapped when its entry is split.
  */
 static bool uffd_thp_possible(const struct uffd_fill *fill)
 {
@@ -45,7 +47,7 @@ static bool uffd_thp_possible(const struct uffd_fill *fill)
 	return !userfaultfd_minor(vma) || fill->flags & MFILL_ATOMIC_MAP_HUGE;
 }
 
-/* Map an anonymous huge page. Takes @table, the page table for splitting it. */
+/* Map an anonymous huge page. @table is consumed: it is kept for a split. */
 static bool uffd_thp_map_anon(struct vm_area_struct *vma, unsigned long addr,
 			      pmd_t *pmd, struct folio *folio, pgtable_t *table)
 {
@@ -95,9 +97,9 @@ static bool uffd_thp_map_file(struct vm_area_struct *vma, unsigned long addr,
 }
 
 /*
- * Map the huge page at the front of an answer by one entry, if it is one;
- * @table is a page table or NULL, and becomes NULL if it was used. That of a
- * file's page may be NULL unless arch_needs_pgtable_deposit().
+ * If the first folio of an answer is a huge page, map it by one entry. @table
+ * is a page table or NULL, and becomes NULL if it was used. For a file's page
+ * it may be NULL unless arch_needs_pgtable_deposit().
  */
 static bool uffd_thp_map(struct uffd_fill *fill, pmd_t *pmd,
 			 struct uffd_resolve *resolve, pgtable_t *table)
@@ -115,7 +117,7 @@ static bool uffd_thp_map(struct uffd_fill *fill, pmd_t *pmd,
 
 	entry = uffd_page_entry(fill, &folio->page, in_file);
 	if (in_file) {
-		/* What COPY made is not a copy of something, for reclaim. */
+		/* Reclaim must not drop it: this is the only copy. */
 		if (pte_dirty(entry) && !pte_write(entry))
 			folio_mark_dirty(folio);
 		mapped = uffd_thp_map_file(vma, fill->addr, pmd, folio, table,
@@ -130,7 +132,7 @@ static bool uffd_thp_map(struct uffd_fill *fill, pmd_t *pmd,
 	return mapped;
 }
 
-/* CONTINUE: map what is found, if it is a huge page. */
+/* CONTINUE: map the page that is found, if it is a huge page. */
 static int uffd_thp_fill_found(struct uffd_fill *fill, pmd_t *pmd)
 {
 	struct mm_struct *mm = fill->vma->vm_mm;
@@ -153,8 +155,8 @@ static int uffd_thp_fill_found(struct uffd_fill *fill, pmd_t *pmd)
 }
 
 /*
- * COPY, ZEROPAGE: let a huge page be made. Whatever is handed out instead is
- * mapped as well.
+ * COPY, ZEROPAGE: request a new huge page. If the answer has small pages
+ * instead, these are mapped.
  */
 static int uffd_thp_fill_new(struct uffd_fill *fill, pmd_t *pmd)
 {
@@ -178,7 +180,7 @@ static int uffd_thp_fill_new(struct uffd_fill *fill, pmd_t *pmd)
 		mapped = 1;
 	} else {
 		pmd_install(mm, pmd, &table);
-		/* New anonymous memory is mapped whole, or not at all. */
+		/* A large anonymous folio is not mapped by its pages. */
 		if (folio->mapping || !folio_test_large(folio))
 			mapped = uffd_map_folios(fill, pmd, &req.resolve);
 	}
@@ -208,7 +210,7 @@ noinline int uffd_thp_fill(struct uffd_fill *fill, pmd_t *pmd)
 		return uffd_thp_fill_found(fill, pmd);
 
 	err = uffd_thp_fill_new(fill, pmd);
-	/* Some page is present, or was declared bad: go on page by page. */
+	/* A page is present, or was declared bad: continue page by page. */
 	if (err == -EEXIST || err == -EUFFD_BAD_PAGE || err == -EUFFD_NO_TABLE)
 		return 0;
 	return err;

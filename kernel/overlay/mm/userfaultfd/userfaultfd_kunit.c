@@ -2,12 +2,12 @@
 /*
  * userfaultfd_kunit.c - tests of the rules of vm_ops->userfaultfd_request()
  *
- * A memory type that exists only here answers what each test tells it to. What
- * the core does with user memory and page tables is tested from user space, in
+ * The memory type exists only here; each test sets its answers. What the core
+ * does with user memory and page tables is tested from user space, in
  * tools/testing/selftests/mm/.
  *
- * A wrong answer warns once, and the test kernels panic on warnings: therefore
- * the checks are tested here, not the warnings that follow from them.
+ * A wrong answer causes a warning, and the test kernels panic on warnings.
+ * Therefore the checks are tested here, not the warnings that follow from them.
  */
 #include <kunit/test.h>
 #include <linux/mm.h>
@@ -73,7 +73,7 @@ static const struct vm_operations_struct uffd_test_no_ops;
 
 #define UFFD_TEST_INDEX	8
 
-/* A folio at @index of the file, which has references on it as page cache has. */
+/* A folio at @index of the file, with the references of a page cache */
 static struct folio *uffd_test_add(struct uffd_test *t, unsigned int order,
 				   pgoff_t index)
 {
@@ -89,7 +89,7 @@ static struct folio *uffd_test_add(struct uffd_test *t, unsigned int order,
 	return folio;
 }
 
-/* Removes it again. No other reference must be left by now. */
+/* Removes it. It must be unlocked and have no other reference. */
 static void uffd_test_remove(struct kunit *test, struct folio *folio)
 {
 	KUNIT_EXPECT_FALSE(test, folio_test_locked(folio));
@@ -172,7 +172,7 @@ static bool uffd_test_can(struct uffd_test *t, vm_flags_t modes, bool wp_async)
 	       granule >= PAGE_SIZE;
 }
 
-/* Every mode is allowed if and only if the type supports all of it. */
+/* Modes are accepted if and only if the type supports each of them. */
 static void uffd_test_modes(struct kunit *test)
 {
 	static const vm_flags_t modes[] = {
@@ -189,7 +189,7 @@ static void uffd_test_modes(struct kunit *test)
 			KUNIT_EXPECT_EQ(test,
 					uffd_test_can(t, modes[j], false),
 					!(modes[j] & ~modes[i]));
-		/* No mode: could the type serve any? Other flags don't count. */
+		/* No mode: is any supported? Other flags are ignored. */
 		KUNIT_EXPECT_TRUE(test, uffd_test_can(t, 0, false));
 		KUNIT_EXPECT_TRUE(test, uffd_test_can(t, VM_READ | VM_SHARED, false));
 	}
@@ -197,7 +197,7 @@ static void uffd_test_modes(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, uffd_test_can(t, 0, false));
 }
 
-/* Why, if there is a reason. */
+/* The reason of a rejection, or UFFD_REFUSAL_NONE */
 static enum uffd_refusal uffd_test_why(struct uffd_test *t, vm_flags_t modes,
 				       bool wp_async)
 {
@@ -229,11 +229,11 @@ static void uffd_test_refused(struct kunit *test)
 		vm_flags_init(&t->vma, never[i].flag);
 		KUNIT_EXPECT_EQ(test, uffd_test_why(t, VM_UFFD_MISSING, false),
 				never[i].why);
-		/* Not even what needs nothing of the type. */
+		/* This mode needs no support by the type. */
 		KUNIT_EXPECT_EQ(test, uffd_test_why(t, VM_UFFD_WP, true),
 				never[i].why);
 	}
-	/* None of it was a question to the type. */
+	/* The type was not asked for any of this. */
 	KUNIT_EXPECT_EQ(test, t->asked, 0);
 }
 
@@ -248,13 +248,13 @@ static void uffd_test_no_handler(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, answer.granule, PAGE_SIZE);
 	KUNIT_EXPECT_FALSE(test, uffd_test_can(t, VM_UFFD_MISSING, false));
 	KUNIT_EXPECT_FALSE(test, uffd_test_can(t, 0, true));
-	/* Asynchronous write protection works on any memory, but alone. */
+	/* Asynchronous write protection works on any memory, but only alone. */
 	KUNIT_EXPECT_TRUE(test, uffd_test_can(t, VM_UFFD_WP, true));
 	KUNIT_EXPECT_FALSE(test, uffd_test_can(t, VM_UFFD_WP, false));
 	KUNIT_EXPECT_FALSE(test, uffd_test_can(t, VM_UFFD_WP | VM_UFFD_MISSING, true));
 }
 
-/* A type that fails to answer supports nothing. */
+/* A type that returns an error supports nothing. */
 static void uffd_test_no_answer(struct kunit *test)
 {
 	struct uffd_test *t = test->priv;
@@ -316,7 +316,7 @@ static void uffd_test_flaws(struct kunit *test)
 
 	KUNIT_EXPECT_STREQ(test, uffd_folio_flaw(folio, index, 0, &other),
 			   "foreign");
-	/* The page cache is no anonymous memory, nor the other way round. */
+	/* A page cache folio is not anonymous, and the reverse. */
 	KUNIT_EXPECT_STREQ(test, uffd_folio_flaw(folio, index, 0, NULL), "foreign");
 	folio->mapping = NULL;
 	KUNIT_EXPECT_STREQ(test, uffd_folio_flaw(folio, index, 0, &t->mapping),
@@ -337,7 +337,7 @@ static void uffd_test_flaws(struct kunit *test)
 	folio_unlock(folio);
 }
 
-/* A large folio is right for every offset that it covers, and no other. */
+/* A large folio is valid for every offset that it covers, and for no other. */
 static void uffd_test_large(struct kunit *test)
 {
 	struct uffd_test *t = test->priv;
@@ -351,7 +351,7 @@ static void uffd_test_large(struct kunit *test)
 				    !uffd_folio_flaw(folio, index, 0, &t->mapping),
 				    index >= 4 && index < 8, "index %lu", index);
 
-	/* A new one has to keep to the range. */
+	/* A new one must lie inside the range. */
 	KUNIT_EXPECT_NULL(test, uffd_folio_flaw(folio, 4, 8, &t->mapping));
 	KUNIT_EXPECT_NULL(test, uffd_folio_flaw(folio, 4, 9, &t->mapping));
 	KUNIT_EXPECT_STREQ(test, uffd_folio_flaw(folio, 4, 7, &t->mapping),
@@ -376,7 +376,7 @@ static void uffd_test_resolve(struct kunit *test)
 	uffd_release(t->folio);
 }
 
-/* What is wrong behind the first folio ends the answer, and is given back. */
+/* An invalid folio after the first one ends the answer, and is given back. */
 static void uffd_test_cut_off(struct kunit *test)
 {
 	struct uffd_test *t = test->priv;
@@ -404,7 +404,7 @@ static void uffd_test_cut_off(struct kunit *test)
 	uffd_test_remove(test, t->next);
 }
 
-/* A poisoned page is no fault of the type: -EIO, and everything given back. */
+/* A poisoned page is not a bug of the type: -EIO, and no folio is kept. */
 static void uffd_test_poisoned(struct kunit *test)
 {
 	struct uffd_test *t = test->priv;
@@ -420,7 +420,7 @@ static void uffd_test_poisoned(struct kunit *test)
 	ClearPageHWPoison(folio_page(t->folio, 0));
 }
 
-/* A new page that is poisoned goes back to the type; a fault says what it is. */
+/* A poisoned new page goes back to the type; a fault gets -EHWPOISON. */
 static void uffd_test_poisoned_new(struct kunit *test)
 {
 	struct uffd_test *t = test->priv;
@@ -446,7 +446,7 @@ static void uffd_test_poisoned_new(struct kunit *test)
 	ClearPageHWPoison(folio_page(t->folio, 0));
 }
 
-/* New folios behind a poisoned one go back to the type as well. */
+/* New folios after a poisoned one go back to the type as well. */
 static void uffd_test_poisoned_ahead(struct kunit *test)
 {
 	struct uffd_test *t = test->priv;
@@ -467,7 +467,7 @@ static void uffd_test_poisoned_ahead(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, t->undone, 2);
 	ClearPageHWPoison(folio_page(t->folio, 0));
 
-	/* What was ahead of it can be mapped. */
+	/* A folio before it can be mapped. */
 	SetPageHWPoison(folio_page(t->next, 0));
 	uffd_init_resolve(&req, &t->vma, UFFD_TEST_INDEX, 2, &source);
 	KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req, false), 0);
@@ -478,7 +478,7 @@ static void uffd_test_poisoned_ahead(struct kunit *test)
 	uffd_test_remove(test, t->next);
 }
 
-/* A poisoned page of a large folio is its own, not that of the others. */
+/* A poisoned page of a large folio does not affect its other pages. */
 static void uffd_test_poisoned_in_large(struct kunit *test)
 {
 	struct uffd_test *t = test->priv;
@@ -519,14 +519,14 @@ static void uffd_test_errno(struct kunit *test)
 	struct uffd_test *t = test->priv;
 	struct uffd_request req;
 
-	/* -EAGAIN and -EINTR, too: a type may fail like this. */
+	/* A type may return any of these, also -EAGAIN and -EINTR. */
 	for (t->err = -ERESTARTSYS + 1; t->err < 0; t->err++) {
 		uffd_init_resolve(&req, &t->vma, UFFD_TEST_INDEX, 1, NULL);
 		KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_request, &req, false),
 				t->err);
 		KUNIT_EXPECT_EQ(test, uffd_present(&t->vma, 0), t->err);
 	}
-	/* Errnos of the kernel's own, or no errno at all */
+	/* Internal errnos of the kernel, and values that are no errno */
 	KUNIT_EXPECT_FALSE(test, uffd_errno_valid(-ERESTARTSYS));
 	KUNIT_EXPECT_FALSE(test, uffd_errno_valid(-EUFFD_BAD_PAGE));
 	KUNIT_EXPECT_FALSE(test, uffd_errno_valid(-MAX_ERRNO));
@@ -547,7 +547,7 @@ static void uffd_test_present(struct kunit *test)
 	t->folio = folio;
 }
 
-/* What could not be mapped is taken back by its type. */
+/* A folio that could not be mapped is taken back by its type. */
 static void uffd_test_undo(struct kunit *test)
 {
 	struct uffd_test *t = test->priv;
@@ -562,7 +562,7 @@ static void uffd_test_undo(struct kunit *test)
  * The request itself
  */
 
-/* Nothing that was in the request before shows through. */
+/* Every field of the request is set. */
 static void uffd_test_init_resolve(struct kunit *test)
 {
 	struct uffd_test *t = test->priv;
@@ -601,7 +601,7 @@ static void uffd_test_anon(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, uffd_test_can(t, VM_UFFD_MISSING | VM_UFFD_WP, false));
 	KUNIT_EXPECT_FALSE(test, uffd_test_can(t, VM_UFFD_MINOR, false));
 
-	/* There is nothing to find, and no cache to take a page back from. */
+	/* It has no memory to find, and nothing to take back. */
 	uffd_init_resolve(&req, &t->vma, 0, 1, NULL);
 	KUNIT_EXPECT_EQ(test, uffd_anon_request(&req), -EINVAL);
 	req.kind = UFFD_REQ_GET_PRESENT;
