@@ -115,8 +115,8 @@ static size_t *shuffled(size_t nr, unsigned int seed)
 
 /*
  * Reads every page once and, with write protection, writes to it: one fault for
- * each access. Afterwards, with no page protected any more, restores the
- * written bytes so that the content can be compared.
+ * each access. Once all pages are unprotected, restores the written bytes, so
+ * that the content can be compared.
  */
 static int touch(volatile char *mem, const struct memory *memory,
 		 size_t len, bool write, unsigned int seed)

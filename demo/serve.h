@@ -29,7 +29,7 @@
 /* Maximum time that the handler waits for the client's next step. */
 #define DEADLINE_MS	60000
 
-/* A mode of serving: its registration selects the ioctl that resolves. */
+/* A mode of registration; it selects the ioctl that resolves the faults. */
 struct mode {
 	const char *name;
 	uint64_t armed;			/* UFFDIO_REGISTER_MODE_* */

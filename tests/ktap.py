@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """Reads KTAP, the way the kernel's selftests and KUnit print test results.
 
-    tests/ktap.py [FILE...]     reads files, or stdin; prints what failed and
-                                what was skipped; the last line is the count.
-                                True only if nothing failed and some test passed
+    tests/ktap.py [FILE...]     reads files, or stdin; prints failed and skipped
+                                tests; the last line is the count. The status
+                                is 0 only if no test failed and some test passed
 
 The output of a test that ended early looks much like that of one that passed.
 So every level of results must begin with a version line and a plan, have the
@@ -49,7 +49,7 @@ class Case:
     most: int = NOTES       # lines of notes that are shown
 
     def shown(self):
-        """The notes, without their middle and without ends of long lines."""
+        """The notes; the middle of many and the ends of long ones are cut."""
         notes = [note if len(note) <= WIDTH else note[:WIDTH - 3] + "..."
                  for note in self.notes]
         if len(notes) > self.most:
@@ -143,7 +143,7 @@ class _Reader:
         return level
 
     def close_deeper(self, indent):
-        """Leaves the levels that are nested deeper than a line is."""
+        """Leaves the levels that are nested deeper than a line at indent."""
         while self.levels and self.levels[-1].indent > indent:
             level = self.close_level()
             self.drop_orphans()

@@ -140,8 +140,8 @@ def same_table(stock, patched):
     return ["\n".join([VERSION, f"1..{len(cases)}", *_render(cases)])]
 
 
-# uffd-unit-tests reads a fault that was queued while UNREGISTER ran, and ends
-# when its COPY fails because the range is not registered.
+# uffd-unit-tests reads a fault that was queued while UNREGISTER ran. Its COPY
+# fails, since the range is no longer registered, and it exits.
 UNREGISTER_RACE = re.compile(
     r"\nTesting events(-wp)? on (anon|shmem|shmem-private)\.\.\. "
     r"ERROR: UFFDIO_COPY error: -2 \(errno=2, @\S+\)\n*\Z")
@@ -149,10 +149,10 @@ UNREGISTER_FIX = "0005-mm-userfaultfd-disarm-before-waking-in-UNREGISTER.patch"
 
 
 def known_fault(kernel, reader, text, status):
-    """The reason why a suite may run again, or None.
+    """Which known bug ended a suite, so that it may run again, or None.
 
     Only if nothing else failed, and only on the unmodified kernel, which still
-    has the fault.
+    has the bug.
     """
     if kernel != "stock" or reader != "unit-tests" or status != "exit 1":
         return None
