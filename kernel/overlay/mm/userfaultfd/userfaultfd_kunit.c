@@ -4,7 +4,8 @@
  *
  * The memory type exists only here; each test sets its answers. What the core
  * does with user memory and page tables is tested from user space, in
- * tools/testing/selftests/mm/.
+ * tools/testing/selftests/mm/. Only the case of a page table that has gone is
+ * tested here.
  *
  * A wrong answer causes a warning, and the test kernels panic on warnings.
  * Therefore the checks are tested here, not the warnings that follow from them.
@@ -12,6 +13,7 @@
 #include <kunit/test.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/pgalloc.h>
 
 #include "internal.h"
 
@@ -629,6 +631,59 @@ static void uffd_test_fill_zeroes(struct kunit *test)
 	folio_put(folio);
 }
 
+/*
+ * Page tables
+ */
+
+/*
+ * A table can be retracted between any two looks, and come back empty. Each
+ * look says that there is none, and only an entry that it found in use is
+ * -EEXIST.
+ */
+static void uffd_test_no_table(struct kunit *test)
+{
+	struct mm_struct *mm = kunit_kzalloc(test, sizeof(*mm), GFP_KERNEL);
+	struct uffd_test *t = test->priv;
+	struct uffd_fill fill = {
+		.vma = &t->vma,
+		.handler = uffd_anon_request,
+		.addr = SZ_1M,
+	};
+	struct uffd_resolve resolve = { .index = UFFD_TEST_INDEX, .nr_pages = 1 };
+	pgtable_t table;
+	pmd_t pmd = {};
+
+	KUNIT_ASSERT_NOT_NULL(test, mm);
+	spin_lock_init(&mm->page_table_lock);
+	t->vma.vm_mm = mm;
+	t->vma.vm_file = NULL;
+	fill.flags = uffd_flags_set_mode(0, MFILL_ATOMIC_ZEROPAGE);
+	folio_batch_init(&resolve.folios);
+	folio_batch_add(&resolve.folios, t->folio);
+
+	KUNIT_EXPECT_EQ(test, uffd_free_entries(&fill, &pmd, 8), -EUFFD_NO_TABLE);
+	KUNIT_EXPECT_EQ(test, uffd_used_entries(&fill, &pmd, 8), -EUFFD_NO_TABLE);
+	KUNIT_EXPECT_EQ(test, uffd_map_special(&fill, &pmd, 8), -EUFFD_NO_TABLE);
+	KUNIT_EXPECT_EQ(test, uffd_map_folios(&fill, &pmd, &resolve),
+			-EUFFD_NO_TABLE);
+	KUNIT_EXPECT_EQ(test, fill.addr, SZ_1M);
+
+	table = pte_alloc_one(mm);
+	KUNIT_ASSERT_TRUE(test, table);
+	pmd_populate(mm, &pmd, table);
+	KUNIT_EXPECT_EQ(test, uffd_free_entries(&fill, &pmd, 8), 8);
+	KUNIT_EXPECT_EQ(test, uffd_used_entries(&fill, &pmd, 8), 0);
+	KUNIT_EXPECT_EQ(test, uffd_map_special(&fill, &pmd, 2), 0);
+	KUNIT_EXPECT_EQ(test, fill.addr, SZ_1M + 2 * PAGE_SIZE);
+
+	fill.addr = SZ_1M;
+	KUNIT_EXPECT_EQ(test, uffd_free_entries(&fill, &pmd, 8), 0);
+	KUNIT_EXPECT_EQ(test, uffd_used_entries(&fill, &pmd, 8), 2);
+	KUNIT_EXPECT_EQ(test, uffd_map_special(&fill, &pmd, 8), -EEXIST);
+	KUNIT_EXPECT_EQ(test, uffd_map_folios(&fill, &pmd, &resolve), -EEXIST);
+	pte_free(mm, table);
+}
+
 static struct kunit_case uffd_test_cases[] = {
 	KUNIT_CASE(uffd_test_sane),
 	KUNIT_CASE(uffd_test_modes),
@@ -650,6 +705,7 @@ static struct kunit_case uffd_test_cases[] = {
 	KUNIT_CASE(uffd_test_init_resolve),
 	KUNIT_CASE(uffd_test_anon),
 	KUNIT_CASE(uffd_test_fill_zeroes),
+	KUNIT_CASE(uffd_test_no_table),
 	{}
 };
 
