@@ -32,7 +32,7 @@
  * Steps
  */
 
-/* The next @len bytes are present: pass over them, if the fill may. */
+/* The next @len bytes are present: skip them, or -EEXIST if not allowed. */
 static int uffd_fill_skip(struct uffd_fill *fill, unsigned long len)
 {
 	if (!(fill->flags & MFILL_ATOMIC_SKIP))
@@ -51,25 +51,25 @@ static noinline int uffd_fill_skip_entries(struct uffd_fill *fill, pmd_t *pmd)
 	if (!(fill->flags & MFILL_ATOMIC_SKIP))
 		return -EEXIST;
 	used = uffd_used_entries(fill, pmd, (end - fill->addr) >> PAGE_SHIFT);
-	/* Without a table, the next step finds out. */
+	/* If there is no page table any more, the next step handles that. */
 	return used < 0 ? 0 : uffd_fill_skip(fill, used << PAGE_SHIFT);
 }
 
 /* The page at fill->addr is in the file, but not mapped here. */
 static noinline int uffd_fill_skip_in_file(struct uffd_fill *fill)
 {
-	/* More of them are likely. */
+	/* The pages after it are probably in the file, too. */
 	fill->run = 1;
 	return uffd_fill_skip(fill, PAGE_SIZE);
 }
 
-/* Fewer folios were mapped than the type handed out; an errno if none. */
+/* Fewer folios were mapped than the type supplied; @mapped may be an errno. */
 static noinline int uffd_fill_cut_short(struct uffd_fill *fill,
 					struct uffd_request *req, long mapped)
 {
 	uffd_fill_give_back(fill, req, mapped < 0 ? 0 : mapped);
 	fill->run = 1;
-	/* The next step skips the entry that is in the way. */
+	/* The next step skips the entry that is in use. */
 	if (mapped == -EEXIST && (fill->flags & MFILL_ATOMIC_SKIP))
 		return 0;
 	return mapped < 0 ? mapped : 0;
@@ -87,8 +87,9 @@ static bool uffd_fill_needs_look(const struct uffd_fill *fill)
 }
 
 /*
- * How many pages to ask for after an answer to @nr: twice as many, unless it
- * met an obstacle, such as the limit of a memory cgroup.
+ * How many pages to request after an answer to a request for @nr: twice as many
+ * as before. If the answer was short, as at the limit of a memory cgroup, no
+ * more than it had.
  */
 static unsigned long uffd_fill_next_run(const struct uffd_fill *fill,
 					const struct uffd_resolve *resolve,
@@ -102,9 +103,8 @@ static unsigned long uffd_fill_next_run(const struct uffd_fill *fill,
 /*
  * Fill up to @nr pages, all below @pmd, with folios.
  *
- * Return: 0 after a step, which may have found that another look is needed;
- * -EUFFD_NO_TABLE; or an errno, with fill->source.absent set if the source was
- * not resident.
+ * Return: 0 to continue, even if no page was filled; -EUFFD_NO_TABLE; or an
+ * errno, with fill->source.absent set if the source was not resident.
  */
 static __always_inline int uffd_fill_folios(struct uffd_fill *fill, pmd_t *pmd,
 					    long nr)
@@ -118,7 +118,7 @@ static __always_inline int uffd_fill_folios(struct uffd_fill *fill, pmd_t *pmd,
 		if (unlikely(nr < 0))
 			return nr;
 		if (unlikely(!nr)) {
-			/* After progress neither error is reported. */
+			/* After progress, the error makes no difference. */
 			if (uffd_fill_looks_first(fill) ||
 			    fill->addr > fill->start)
 				return uffd_fill_skip_entries(fill, pmd);
@@ -140,13 +140,13 @@ static __always_inline int uffd_fill_folios(struct uffd_fill *fill, pmd_t *pmd,
 	return 0;
 }
 
-/* There is no page table: map a huge page, or make a table. */
+/* There is no page table: map a huge page, or allocate a table. */
 static noinline int uffd_fill_no_table(struct uffd_fill *fill, pmd_t *pmd)
 {
 	const pmd_t pmdval = pmdp_get_lockless(pmd);
 	int err = 0;
 
-	/* What a huge entry maps is present, also while it is being migrated. */
+	/* The memory of a huge entry is present, even during migration. */
 	if (!pmd_none(pmdval) && (!pmd_present(pmdval) || pmd_leaf(pmdval)))
 		return uffd_fill_skip(fill, pmd_addr_end(fill->addr, fill->end) -
 					    fill->addr);
@@ -199,9 +199,10 @@ static __always_inline int uffd_fill_next_hugetlb(struct uffd_fill *fill)
  */
 
 /*
- * A fatal signal ends any fill. Other signals, and what is announced like one
- * (a stop, a trace, the freezer), end those that asked for it, after progress:
- * a caller that repeats the fill for the rest gets to its end.
+ * A fatal signal ends every fill. Other signals, and what sets
+ * TIF_SIGPENDING like one (a stop, a tracer, the freezer), end interruptible
+ * fills, but only after progress: so a caller that repeats the call for the
+ * rest reaches the end.
  */
 static noinline int uffd_fill_signal(const struct uffd_fill *fill)
 {
@@ -271,8 +272,8 @@ static int uffd_fill_choose_hugetlb(const struct uffd_fill *fill)
 }
 
 /*
- * Choose the handler that finds or makes the folios, if the mapping can be
- * filled like this at all. Its modes were checked at registration.
+ * Choose the handler that finds or creates the folios, if this operation is
+ * possible on the mapping. Its modes were checked at registration.
  */
 static __always_inline int uffd_fill_choose(struct uffd_fill *fill)
 {
@@ -293,12 +294,12 @@ static __always_inline int uffd_fill_choose(struct uffd_fill *fill)
 	else if (uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_POISON))
 		modes |= VM_UFFD_MINOR;
 	else if (!(vma->vm_flags & VM_SHARED))
-		/* As after a fault and copy-on-write, but at once. */
+		/* The result is that of a fault and copy-on-write. */
 		fill->handler = uffd_anon_request;
 
 	if (likely(vma->vm_flags & modes))
 		return 0;
-	/* Not armed like this, but it could be. */
+	/* Not registered with these modes: it must support one of them. */
 	return uffd_supports(vma, modes) ? 0 : -EINVAL;
 }
 
@@ -308,10 +309,9 @@ static __always_inline int uffd_fill_choose(struct uffd_fill *fill)
 
 /*
  * Drop the locks, read the source at fill->addr, and take the locks again; on
- * an error they are not held. What is read is what was absent: the source of a
- * page, into a spare folio, which then is all that is filled next. The source
- * of a transparent huge page is only touched; if that was not enough, a small
- * page is made instead.
+ * an error they are not held. The source of one page is read into a spare
+ * folio, and only this page is filled next. The source of a transparent huge
+ * page is only touched; if it is still not resident, a small page is filled.
  */
 static int uffd_fill_reread(struct uffd_fill *fill)
 {
@@ -359,7 +359,7 @@ static noinline int uffd_fill_retry(struct uffd_fill *fill, int err)
 
 	if (err == -EFAULT && fill->source.absent)
 		return uffd_fill_reread(fill);
-	/* A new page was declared bad: no data is lost yet, so make another. */
+	/* A new page was declared bad: no data is lost, so create another. */
 	if (err == -EUFFD_BAD_PAGE)
 		return ++fill->replaced < UFFD_FILL_REPLACE ?
 		       uffd_fill_rest(fill) : -EIO;
@@ -377,8 +377,8 @@ static noinline int uffd_fill_retry(struct uffd_fill *fill, int err)
  * @len: bytes, a multiple of PAGE_SIZE and not 0; the range does not wrap.
  * @user: user address of the content, with MFILL_ATOMIC_COPY.
  * @flags: the MFILL_ATOMIC_ mode and its options.
- * @skipped: with MFILL_ATOMIC_SKIP, pages that are present are passed over, and
- *	their bytes are added to this. Otherwise the first of them ends the fill.
+ * @skipped: with MFILL_ATOMIC_SKIP, present pages are skipped, and their bytes
+ *	are added to this. Otherwise the first one ends the fill.
  *
  * Context: process context, no locks, ctx->mm is pinned.
  * Return: bytes filled or skipped, if any were; otherwise -EAGAIN if the
@@ -395,7 +395,7 @@ ssize_t userfaultfd_fill(struct userfaultfd_ctx *ctx, unsigned long start,
 	struct uffd_fill fill __uninitialized;
 	int err;
 
-	/* The result must not look like an errno: the caller asks for the rest. */
+	/* The result must not look like an errno; callers ask for the rest. */
 	if (BITS_PER_LONG == 32 && len > LONG_MAX)
 		len = SZ_1G;
 

@@ -23,8 +23,8 @@
  * @mm: the address space.
  * @addr: address that the table maps.
  *
- * Return: the entry, whatever it contains; NULL if there is no memory for the
- * tables above it.
+ * Return: the entry, which may have any value; NULL if there is no memory for
+ * the tables above it.
  */
 __always_inline pmd_t *uffd_walk(struct mm_struct *mm, unsigned long addr)
 {
@@ -75,9 +75,9 @@ long uffd_pages_in_file(struct vm_area_struct *vma, pgoff_t index, long nr)
  * @fill: the fill.
  * @pte: an entry that is neither none nor present.
  *
- * Pages have always replaced every marker, and other entries none. For a fill
- * that skips present pages, a write-protected hole is a hole, and zeroes of
- * either kind do not undo poison.
+ * As in 6.12, a page replaces any marker, and an entry without a folio replaces
+ * none. A fill that skips present pages always replaces the marker of a
+ * write-protected hole; only COPY and CONTINUE replace poison.
  *
  * Return: true if it may.
  */
@@ -176,8 +176,8 @@ pte_t uffd_page_entry(const struct uffd_fill *fill, struct page *page,
 
 	/*
 	 * page_mkwrite() relies on the first write faulting: such pages are
-	 * mapped clean and read-only. The protection of the mapping would be
-	 * writable if the file did not need that.
+	 * mapped clean and read-only. If vm_page_prot is writable, the file
+	 * does not need that.
 	 */
 	if (in_file && !writable && vma_needs_dirty_tracking(vma))
 		goto protect;
@@ -218,8 +218,8 @@ unsigned int uffd_map_anon(struct uffd_fill *fill, pte_t *pte,
 }
 
 /*
- * Map @nr pages of a file from @index on, and unlock their folios. Each takes a
- * reference, but the first of a folio, which gets the one that came with it.
+ * Map @nr pages of a file from @index on, and unlock their folios. Each page
+ * takes a reference, except the first of a folio: it gets that of the answer.
  */
 static __always_inline
 unsigned int uffd_map_file(struct uffd_fill *fill, pte_t *pte,
@@ -247,7 +247,7 @@ unsigned int uffd_map_file(struct uffd_fill *fill, pte_t *pte,
 		left -= n;
 		pte += n;
 	} while (left);
-	/* All pages of a file are counted alike. */
+	/* All pages of a file have the same counter. */
 	add_mm_counter(vma->vm_mm, mm_counter_file(folios[0]), nr);
 	return i;
 }

@@ -3,7 +3,7 @@
  * request.c - asks a memory type, and checks its answer
  *
  * The core's side of vm_ops->userfaultfd_request(): what a type supports, and
- * whether a folio that it hands out may be mapped. No answer of a type is used
+ * whether a folio that it supplies may be mapped. No answer of a type is used
  * before it was checked here.
  *
  * Called by registration (mmap_lock held for writing), page faults and fills
@@ -23,8 +23,8 @@
  * uffd_errno_valid() - may a type return this?
  * @err: what it returned.
  *
- * A filesystem or driver can fail in ways that the core does not foresee, and
- * user space gets its errno as it is.
+ * A filesystem or driver can fail in ways that the core does not foresee, so
+ * its errno reaches user space unchanged.
  *
  * Return: false for a value that is no errno, or that is internal to the kernel
  * (-ERESTARTSYS and up): only a broken type returns that.
@@ -180,11 +180,10 @@ void uffd_undo(uffd_handler_t handler, struct vm_area_struct *vma,
  */
 
 /*
- * Is a reference on @folio left for the core? A page being mapped takes its
- * reference before its entry is counted, and drops it afterwards, so @folio may
- * only seem to lack one if its counts are read amid that: look again. The
- * reference of a folio on its way to the LRU can be waited for. Other
- * references may hide a missing one.
+ * Is a reference on @folio left for the core? If a page of it is mapped after
+ * the references were read and before the entries are, one only seems to be
+ * missing: read them again. A folio on its way to the LRU has one more, which
+ * can be waited for. Other references may hide a missing one.
  */
 static noinline bool uffd_folio_referenced_slow(struct folio *folio)
 {
@@ -205,8 +204,9 @@ static noinline bool uffd_folio_referenced_slow(struct folio *folio)
 }
 
 /*
- * As above, decided by one look in the usual case: beside those of the page
- * cache and of page tables, a folio on its way to the LRU has one more.
+ * As above, decided by reading the counts once in the usual case. Besides those
+ * of the page cache and of page tables, a folio on its way to the LRU has one
+ * more reference.
  */
 static __always_inline bool uffd_folio_referenced(struct folio *folio,
 						  unsigned long flags)
@@ -224,9 +224,10 @@ static __always_inline bool uffd_folio_referenced(struct folio *folio,
 }
 
 /*
- * The rule for a folio that a type handed out, whose flags are @flags. This runs
- * for each folio of a range, so the caller reads the flags once: worth 7 % of
- * CONTINUE of a range. hugetlb is part of mm and does not forget its references.
+ * The rule for a folio that a type supplied, whose flags are @flags. The caller
+ * reads the flags once, since this runs for each folio of a range: that saves
+ * 7 % of a CONTINUE of a range. For hugetlb, which is part of mm, the reference
+ * is not checked.
  */
 static __always_inline
 const char *uffd_find_flaw(struct folio *folio, unsigned long flags,
@@ -282,7 +283,7 @@ bool uffd_folio_poisoned(struct folio *folio, unsigned long flags, bool hugetlb)
 	       folio_test_has_hwpoisoned(folio);
 }
 
-/* Did a fill make the folios of this answer? No page table has seen them. */
+/* Are the folios of this answer new, for a fill? Then none is mapped yet. */
 static bool uffd_made_by_fill(const struct uffd_resolve *resolve)
 {
 	return resolve->mode == UFFD_RESOLVE_MISSING && !resolve->fault;
@@ -291,7 +292,7 @@ static bool uffd_made_by_fill(const struct uffd_resolve *resolve)
 /* The file that folios of an answer must belong to. */
 static struct address_space *uffd_answer_mapping(const struct uffd_request *req)
 {
-	/* What a private mapping is filled with is in no file. */
+	/* New pages of a private mapping are in no file. */
 	if (uffd_made_by_fill(&req->resolve) && !(req->vma->vm_flags & VM_SHARED))
 		return NULL;
 	return req->vma->vm_file->f_mapping;
@@ -327,7 +328,7 @@ static void uffd_discard(uffd_handler_t handler, struct uffd_request *req,
 }
 
 /*
- * How many pages of @folio from @index on may be mapped, as far as poison goes?
+ * How many pages of @folio from @index on can be mapped before a poisoned one?
  * A new folio is mapped as a whole, or replaced.
  */
 static pgoff_t uffd_count_healthy(const struct uffd_resolve *resolve,
@@ -342,8 +343,8 @@ static pgoff_t uffd_count_healthy(const struct uffd_resolve *resolve,
 }
 
 /*
- * End an answer before a page that may not be mapped, in the folio behind @good
- * folios: that has a @flaw, or a poisoned page.
+ * End an answer before the first page that must not be mapped. It is in the
+ * folio after the first @good ones, which has a @flaw or a poisoned page.
  */
 static noinline int uffd_cut_off(uffd_handler_t handler,
 				 struct uffd_request *req, unsigned int good,
@@ -385,7 +386,7 @@ static __always_inline int uffd_check_answer(uffd_handler_t handler,
 	pgoff_t index = resolve->index, end = 0;
 	unsigned int i;
 
-	/* Memory that is found may be larger than the range, new must not. */
+	/* A folio that is found may extend beyond the range, a new one not. */
 	if (uffd_made_by_fill(resolve))
 		end = index + resolve->nr_pages;
 
