@@ -542,16 +542,11 @@ static void check_expected(void)
 			bad("the kernel did not warn: %s", expected[i]);
 }
 
-/*
- * Is this line of a kernel message worth reporting? Registers, code bytes and
- * unreliable stack entries are not.
- */
+/* Is this line of a kernel message worth reporting? */
 static bool is_informative(const char *text)
 {
 	static const char *const noise[] = {
-		"Modules linked in:", "Hardware name:", "Code: ", "RSP: ", "RAX: ",
-		"RDX: ", "RBP: ", "R10: ", "R13: ", "FS: ", "CS: ", "CR2: ",
-		"DR0: ", "DR3: ", "PKRU: ", "? ",
+#include "noise.h"
 	};
 	size_t i;
 
