@@ -25,7 +25,7 @@ hugetlb := hugepage-mmap hugepage-shm hugepage-mremap map_hugetlb hugetlb-madvis
 ours := $(filter-out $(theirs) $(helpers),$(notdir $(basename $(wildcard $(mm)/uffd-*.c))))
 # Their helpers, which the KVM tests of the overlay use too.
 uffd_lib := $(notdir $(basename $(wildcard $(mm)/uffd/*.c)))
-kvm_uffd := guest_memfd_uffd_test guest_memfd_uffd_races guest_memfd_module_test
+kvm_uffd := $(notdir $(basename $(wildcard $(kvm)/guest_memfd_uffd_*.c))) guest_memfd_module_test
 
 # KVM tests: of the overlay, and the kernel's own for tests/kvm-tests. The kernel's
 # Makefile lists the files of their library.
@@ -52,7 +52,7 @@ kvm_headers := $(headers) $(wildcard $(kvm)/*.h $(kvm)/include/*.h $(kvm)/includ
 
 # The programs of the suites for the pae kernel
 pae := uffd-types uffd-types-errno uffd-types-file uffd-types-life \
-	uffd-types-source uffd-fill uffd-filemap uffd-fixes uffd-table
+	uffd-types-source uffd-fill uffd-filemap uffd-query
 
 # Tests of the library of lazy restores, and of the VMM
 lazy := $(notdir $(basename $(wildcard $(top)/lib/test/*.c)))

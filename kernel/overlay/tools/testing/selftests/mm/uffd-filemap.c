@@ -9,6 +9,7 @@
  */
 #include "../kselftest_harness.h"
 #include "uffd/owner.h"
+#include "uffd/removal.h"
 #include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/uio.h>
@@ -20,6 +21,11 @@ static int drop_caches(void)
 {
 	return lab_write("/proc/sys/vm", "drop_caches", "3");
 }
+
+/* The types that stock 6.12 supports are in uffd-fixes-events.c. */
+REMOVAL_VARIANT(sysv);
+REMOVAL_VARIANT(ramfs_shared);
+REMOVAL_VARIANT(sample_shared);
 
 /* A fill cannot be read again from a backing store, so it must be kept. */
 TEST_F(filemap, fills_stay)

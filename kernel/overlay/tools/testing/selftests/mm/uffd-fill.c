@@ -250,9 +250,7 @@ TEST_F(fill, protects)
 
 /* Types that map the zero page or allocate zero-filled pages */
 LAB_FIXTURE(zeroes);
-LAB_VARIANT(zeroes, anon);
-LAB_SHMEM_VARIANTS(zeroes);
-LAB_FILEMAP_VARIANTS(zeroes);
+LAB_BASE_VARIANTS(zeroes);
 
 TEST_F(zeroes, protected)
 {
@@ -290,9 +288,7 @@ TEST_F(zeroes, protected)
 
 /* Shared files: a present page need not be mapped. */
 LAB_FIXTURE(file);
-LAB_SHMEM_SHARED_VARIANTS(file);
-LAB_HUGETLB_SHARED_VARIANTS(file);
-LAB_FILEMAP_SHARED_VARIANTS(file);
+LAB_SHARED_VARIANTS(file);
 
 TEST_F(file, skips_what_is_not_mapped)
 {

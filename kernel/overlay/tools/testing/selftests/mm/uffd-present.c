@@ -17,9 +17,7 @@
 
 /* Every memory type that can be filled with zeroes */
 LAB_FIXTURE(zeroes);
-LAB_VARIANT(zeroes, anon);
-LAB_SHMEM_VARIANTS(zeroes);
-LAB_FILEMAP_VARIANTS(zeroes);
+LAB_BASE_VARIANTS(zeroes);
 
 /* Zero fills keep poison. */
 TEST_F(zeroes, skip_poison)

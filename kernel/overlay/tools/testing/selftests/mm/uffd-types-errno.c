@@ -212,8 +212,8 @@ TEST_F(mem, bad_mode)
 		{ COPY, 1 << 2 }, { COPY, 1ULL << 63 },
 		{ ZEROPAGE, 1 << 2 }, { ZEROPAGE, 1ULL << 63 },
 		{ CONTINUE, 1 << 2 }, { CONTINUE, 1ULL << 63 },
-		/* Not without its feature */
-		{ CONTINUE, UFFDIO_CONTINUE_MODE_MAP_HUGE },
+		/* May be the mode of a feature, which is not requested */
+		{ CONTINUE, 1 << 16 },
 		{ POISON, 1 << 1 }, { POISON, 1ULL << 63 },
 		{ MOVE, 1 << 2 }, { MOVE, 1ULL << 63 },
 		{ WRITEPROTECT, 1 << 2 }, { WRITEPROTECT, 1ULL << 63 },
@@ -595,9 +595,7 @@ TEST_F(mem, other_process)
 /* Files */
 
 LAB_FIXTURE(file);
-LAB_SHMEM_VARIANTS(file);
-LAB_HUGETLB_VARIANTS(file);
-LAB_FILEMAP_VARIANTS(file);
+LAB_FILE_VARIANTS(file);
 
 TEST_F(file, continue_of_a_hole)
 {
@@ -652,9 +650,7 @@ TEST_F(file, exists_in_the_file)
 /* Files whose size can change */
 
 LAB_FIXTURE(sized);
-LAB_SHMEM_VARIANTS(sized);
-LAB_VARIANT(sized, ramfs_shared);
-LAB_VARIANT(sized, ramfs_private);
+LAB_SIZED_VARIANTS(sized);
 
 /*
  * The end of the file is rounded up to pages: page 3 of this file has one byte

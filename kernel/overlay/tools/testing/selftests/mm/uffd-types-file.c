@@ -7,7 +7,7 @@
  * state", which fails the boot of the test machine.
  */
 #include "../kselftest_harness.h"
-#include "uffd/huge.h"
+#include "uffd/fixture.h"
 
 LAB_FIXTURE(shared);
 LAB_SHMEM_SHARED_VARIANTS(shared);
@@ -184,83 +184,6 @@ TEST_F(memcg, charged_once)
 	ASSERT_EQ(0, madvise(l->m.area, l->m.len, lab_is_shared(&l->m) ?
 			     MADV_REMOVE : MADV_DONTNEED));
 	EXPECT_EQ(self->before, CHARGED());
-#undef CHARGED
-}
-
-/* The charges of huge pages */
-
-FIXTURE(memcg_huge) {
-	struct lab l;
-	char dir[LAB_CGROUP_LEN];
-};
-
-FIXTURE_VARIANT(memcg_huge) {
-	const struct lab_type *type;
-	const char *keys[2];
-};
-
-FIXTURE_VARIANT_ADD(memcg_huge, anon) {
-	.type = &lab_anon, .keys = { "anon ", "anon_thp " } };
-FIXTURE_VARIANT_ADD(memcg_huge, shmem) {
-	.type = &lab_huge_shared, .keys = { "shmem ", "shmem_thp " } };
-
-FIXTURE_SETUP(memcg_huge)
-{
-	struct lab *l = &self->l;
-
-	ASSERT_EQ(0, setup_huge(l, variant->type));
-	ASSERT_EQ(0, madvise(l->m.area, l->m.len, MADV_HUGEPAGE));
-	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
-				  NULL));
-	ASSERT_EQ(0, lab_cgroup_enter(self->dir));
-}
-
-FIXTURE_TEARDOWN(memcg_huge)
-{
-	lab_teardown(&self->l);
-	lab_cgroup_leave(self->dir);
-}
-
-TEST_F(memcg_huge, charged_once)
-{
-	struct lab *l = &self->l;
-	unsigned long i, n = lab_scale(2000);
-	long before[2], all;
-
-#define CHARGED(i) lab_cgroup_number(self->dir, "memory.stat", variant->keys[i])
-#define ALL() lab_cgroup_number(self->dir, "memory.current", "")
-	/* The first reading itself needs memory. */
-	for (i = 0; i < 4; i++)
-		before[i % 2] = CHARGED(i % 2);
-	ASSERT_LE(0, before[0]);
-	ASSERT_LE(0, before[1]);
-	ASSERT_EQ(0, lab_copy(l->uffd, l->m.area, l->src, l->m.len, 0, NULL));
-	EXPECT_TRUE(lab_mapped_whole(page_at(l, 0)));
-	EXPECT_TRUE(lab_mapped_whole(page_at(l, 512)));
-	EXPECT_EQ(before[0] + (long)l->m.len, CHARGED(0));
-	EXPECT_EQ(before[1] + (long)l->m.len, CHARGED(1));
-	for (i = 0; i < n; i++) {
-		ASSERT_EQ(-EEXIST, lab_copy(l->uffd,
-					    page_at(l, i % l->m.pages), l->src,
-					    l->m.page, 0, NULL));
-	}
-	EXPECT_EQ(before[0] + (long)l->m.len, CHARGED(0));
-	EXPECT_EQ(before[1] + (long)l->m.len, CHARGED(1));
-	ASSERT_EQ(0, madvise(l->m.area, l->m.len, lab_is_shared(&l->m) ?
-			     MADV_REMOVE : MADV_DONTNEED));
-	EXPECT_EQ(before[0], CHARGED(0));
-	EXPECT_EQ(before[1], CHARGED(1));
-
-	/* Without content no page is added, and the allocated page is freed. */
-	all = ALL();
-	ASSERT_LE(0, all);
-	for (i = 0; i < 20; i++) {
-		ASSERT_EQ(-EFAULT, lab_copy(l->uffd, l->m.area, NULL, LAB_HUGE,
-					    0, NULL));
-	}
-	EXPECT_LT(ALL() - all, 4 * (long)LAB_HUGE);
-	EXPECT_EQ(before[0], CHARGED(0));
-#undef ALL
 #undef CHARGED
 }
 

@@ -175,12 +175,7 @@ TEST_F(mem, other_memory_meanwhile)
 
 /* Types of which a test can open another file */
 LAB_FIXTURE(opened);
-LAB_SHMEM_PRIVATE_VARIANTS(opened);
-LAB_VARIANT(opened, memfd_shared);
-LAB_VARIANT(opened, tmpfs_shared);
-LAB_VARIANT(opened, hugetlb_shared);
-LAB_VARIANT(opened, hugetlb_private);
-LAB_FILEMAP_VARIANTS(opened);
+LAB_OPENED_VARIANTS(opened);
 
 /*
  * Another file of the same type, with the same registration. Linux 6.12 only
@@ -305,9 +300,7 @@ TEST_F(mem, partial)
 }
 
 LAB_FIXTURE(base);
-LAB_VARIANT(base, anon);
-LAB_SHMEM_VARIANTS(base);
-LAB_FILEMAP_VARIANTS(base);
+LAB_BASE_VARIANTS(base);
 
 /*
  * EINVAL, or EAGAIN from a kernel that compares with the previous state. Not
@@ -333,9 +326,7 @@ TEST_F(base, wp_gone_meanwhile)
 /* Files whose size can change */
 
 LAB_FIXTURE(sized);
-LAB_SHMEM_VARIANTS(sized);
-LAB_VARIANT(sized, ramfs_shared);
-LAB_VARIANT(sized, ramfs_private);
+LAB_SIZED_VARIANTS(sized);
 
 TEST_F(sized, truncated_meanwhile)
 {

@@ -446,9 +446,7 @@ TEST_F(base, async_swapped_out)
 /* Files: CONTINUE and the second mapping */
 
 LAB_FIXTURE(file);
-LAB_SHMEM_VARIANTS(file);
-LAB_HUGETLB_VARIANTS(file);
-LAB_FILEMAP_VARIANTS(file);
+LAB_FILE_VARIANTS(file);
 
 TEST_F(file, continue_protected)
 {

@@ -485,9 +485,7 @@ TEST_F(mem, missing_not_when_present)
 /* Types with base pages */
 
 LAB_FIXTURE(base);
-LAB_VARIANT(base, anon);
-LAB_SHMEM_VARIANTS(base);
-LAB_FILEMAP_VARIANTS(base);
+LAB_BASE_VARIANTS(base);
 
 TEST_F(base, zeropage)
 {
@@ -793,9 +791,7 @@ TEST_F(shmem, file_access_is_free)
 /* Shared: the fill goes to the file. */
 
 LAB_FIXTURE(shared);
-LAB_SHMEM_SHARED_VARIANTS(shared);
-LAB_HUGETLB_SHARED_VARIANTS(shared);
-LAB_FILEMAP_SHARED_VARIANTS(shared);
+LAB_SHARED_VARIANTS(shared);
 
 TEST_F(shared, fill_reaches_the_file)
 {
@@ -814,8 +810,7 @@ TEST_F(shared, fill_reaches_the_file)
 /* Private file mappings */
 
 LAB_FIXTURE(private);
-LAB_SHMEM_PRIVATE_VARIANTS(private);
-LAB_VARIANT(private, ramfs_private);
+LAB_PRIVATE_VARIANTS(private);
 
 /*
  * COPY and ZEROPAGE allocate memory of the mapping; the file does not change.
@@ -905,9 +900,7 @@ LAB_FIXTURE_PAGES(many, MANY(variant->type));
 LAB_ALL_VARIANTS(many);
 
 LAB_FIXTURE_PAGES(many_zeroes, MANY(variant->type));
-LAB_VARIANT(many_zeroes, anon);
-LAB_SHMEM_VARIANTS(many_zeroes);
-LAB_FILEMAP_VARIANTS(many_zeroes);
+LAB_BASE_VARIANTS(many_zeroes);
 
 LAB_FIXTURE_PAGES(many_in_a_file, MANY(variant->type));
 LAB_FILE_VARIANTS(many_in_a_file);

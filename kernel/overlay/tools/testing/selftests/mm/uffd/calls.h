@@ -10,12 +10,6 @@
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
 
-/* Enters the UAPI later in the series than some programs that use it */
-#ifndef UFFD_FEATURE_MAP_HUGE
-#define UFFD_FEATURE_MAP_HUGE		_BITUL(28)
-#define UFFDIO_CONTINUE_MODE_MAP_HUGE	_BITULL(16)
-#endif
-
 #define LAB_MISSING		UFFDIO_REGISTER_MODE_MISSING
 #define LAB_WP			UFFDIO_REGISTER_MODE_WP
 #define LAB_MINOR		UFFDIO_REGISTER_MODE_MINOR

@@ -21,6 +21,7 @@
 #define UFFD_FIXTURE_H
 
 #include "lab.h"
+#include "variants.h"
 
 /* 32-bit kernels have neither write protection nor minor faults. */
 #define FEATURES_OF_64_BITS						\
@@ -120,57 +121,6 @@ __u64 expected_ioctls(const struct lab_mem *m, __u64 mode);
 	}
 
 #define LAB_FIXTURE(fixture)	LAB_FIXTURE_PAGES(fixture, PAGES)
-
-#define LAB_VARIANT(fixture, kind)					\
-	FIXTURE_VARIANT_ADD(fixture, kind) { .type = &lab_##kind }
-
-#define LAB_SHMEM_SHARED_VARIANTS(fixture)				\
-	LAB_VARIANT(fixture, memfd_shared);				\
-	LAB_VARIANT(fixture, tmpfs_shared);				\
-	LAB_VARIANT(fixture, anon_shared);				\
-	LAB_VARIANT(fixture, zero_shared);				\
-	LAB_VARIANT(fixture, sysv)
-
-#define LAB_SHMEM_PRIVATE_VARIANTS(fixture)				\
-	LAB_VARIANT(fixture, memfd_private);				\
-	LAB_VARIANT(fixture, tmpfs_private)
-
-#define LAB_SHMEM_VARIANTS(fixture)					\
-	LAB_SHMEM_SHARED_VARIANTS(fixture);				\
-	LAB_SHMEM_PRIVATE_VARIANTS(fixture)
-
-#define LAB_HUGETLB_SHARED_VARIANTS(fixture)				\
-	LAB_VARIANT(fixture, hugetlb_shared);				\
-	LAB_VARIANT(fixture, map_hugetlb_shared);			\
-	LAB_VARIANT(fixture, sysv_hugetlb)
-
-#define LAB_HUGETLB_PRIVATE_VARIANTS(fixture)				\
-	LAB_VARIANT(fixture, hugetlb_private);				\
-	LAB_VARIANT(fixture, map_hugetlb_private)
-
-#define LAB_HUGETLB_VARIANTS(fixture)					\
-	LAB_HUGETLB_SHARED_VARIANTS(fixture);				\
-	LAB_HUGETLB_PRIVATE_VARIANTS(fixture)
-
-/* Files whose memory is all in their page cache */
-#define LAB_FILEMAP_SHARED_VARIANTS(fixture)				\
-	LAB_VARIANT(fixture, ramfs_shared);				\
-	LAB_VARIANT(fixture, secretmem);				\
-	LAB_VARIANT(fixture, sample_shared)
-
-#define LAB_FILEMAP_VARIANTS(fixture)					\
-	LAB_FILEMAP_SHARED_VARIANTS(fixture);				\
-	LAB_VARIANT(fixture, ramfs_private);				\
-	LAB_VARIANT(fixture, sample_private)
-
-#define LAB_FILE_VARIANTS(fixture)					\
-	LAB_SHMEM_VARIANTS(fixture);					\
-	LAB_HUGETLB_VARIANTS(fixture);					\
-	LAB_FILEMAP_VARIANTS(fixture)
-
-#define LAB_ALL_VARIANTS(fixture)					\
-	LAB_VARIANT(fixture, anon);					\
-	LAB_FILE_VARIANTS(fixture)
 
 /*
  * Another thread touches @addr, which must be reported as a fault with @flags.

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Removals of registered memory that fail must not be announced. The fixture
+ * "removal" and its tests are defined here, for the programs that have memory
+ * types for it. They include kselftest_harness.h first.
+ */
+#ifndef UFFD_REMOVAL_H
+#define UFFD_REMOVAL_H
+
+#include "lab.h"
+
+struct advice {
+	pthread_t thread;
+	char *start;
+	size_t len;
+	int advice;
+	int err;
+};
+
+static void *advise_fn(void *arg)
+{
+	struct advice *a = arg;
+
+	a->err = madvise(a->start, a->len, a->advice) ? -errno : 0;
+	return NULL;
+}
+
+/* Whether the removal was reported to the monitor; its result is in *@err */
+static bool announced(int uffd, char *start, size_t len, int advice, int *err)
+{
+	static struct advice a;
+	__u64 end = lab_now_ms() + LAB_DEADLINE_MS;
+	struct uffd_msg msg;
+	bool told = false;
+
+	a = (struct advice) {
+		.start = start, .len = len, .advice = advice };
+	*err = -pthread_create(&a.thread, NULL, advise_fn, &a);
+	if (*err)
+		return false;
+	do {
+		if (!lab_read_msg(uffd, &msg, 0))
+			told = msg.event == UFFD_EVENT_REMOVE &&
+			       msg.arg.remove.start == (uintptr_t)start &&
+			       msg.arg.remove.end == (uintptr_t)start + len;
+		*err = -lab_join(a.thread, 5);
+	} while (*err == -ETIMEDOUT && lab_now_ms() < end);
+	if (!*err)
+		*err = a.err;
+	return told;
+}
+
+/* The result of MADV_REMOVE for the whole area */
+static int removed(const struct lab_mem *m)
+{
+	if (!lab_is_file(m))
+		return -EINVAL;
+	if (!lab_is_shared(m))
+		return -EACCES;
+	if (!lab_has_size(m))
+		return -ENODEV;		/* a device */
+	return lab_has_holes(m) ? 0 : -EOPNOTSUPP;
+}
+
+#define EXPECT_ANNOUNCED_IF_DONE(uffd, want, start, len, advice) do {	\
+	int _want = (want), _err;					\
+	bool _told = announced(uffd, start, len, advice, &_err);	\
+	EXPECT_EQ(_want, _err);						\
+	EXPECT_EQ(!_want, _told);					\
+} while (0)
+
+FIXTURE(removal)
+{
+	struct lab_mem m;
+	int uffd;
+};
+
+FIXTURE_VARIANT(removal)
+{
+	const struct lab_type *type;
+};
+
+#define REMOVAL_VARIANT(name_)						\
+	FIXTURE_VARIANT_ADD(removal, name_) { .type = &lab_##name_ }
+
+FIXTURE_SETUP(removal)
+{
+	self->uffd = lab_uffd_open(UFFD_FEATURE_EVENT_REMOVE);
+	ASSERT_GE(self->uffd, 0);
+	ASSERT_EQ(0, lab_mem_make(&self->m, variant->type, 4));
+	ASSERT_EQ(0, lab_register(self->uffd, self->m.area, self->m.len,
+				  LAB_MISSING, NULL));
+}
+
+FIXTURE_TEARDOWN(removal)
+{
+	close(self->uffd);
+	lab_mem_drop(&self->m);
+}
+
+TEST_F(removal, remove)
+{
+	struct lab_mem *m = &self->m;
+
+	EXPECT_ANNOUNCED_IF_DONE(self->uffd, removed(m), m->area, m->len,
+				 MADV_REMOVE);
+}
+
+TEST_F(removal, free)
+{
+	struct lab_mem *m = &self->m;
+
+	EXPECT_ANNOUNCED_IF_DONE(self->uffd, lab_is_file(m) ? -EINVAL : 0,
+				 m->area, m->len, MADV_FREE);
+}
+
+TEST_F(removal, dontneed)
+{
+	struct lab_mem *m = &self->m;
+
+	EXPECT_ANNOUNCED_IF_DONE(self->uffd, 0, m->area, m->len,
+				 MADV_DONTNEED);
+}
+
+#endif /* UFFD_REMOVAL_H */
