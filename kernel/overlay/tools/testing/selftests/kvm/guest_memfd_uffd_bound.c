@@ -54,14 +54,14 @@ TEST_F(bound, guest_is_not_seen)
 
 	EXPECT_ARMED(l, LAB_MINOR | LAB_WP);
 	file_write(l, 2, 1);
-	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 2), NULL, l->m.page);
+	EXPECT_OP(DONE, l->uffd, CONTINUE, page_at(l, 2), NULL, l->m.page, 0);
 	ASSERT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 2), l->m.page,
 				      UFFDIO_WRITEPROTECT_MODE_WP));
 	EXPECT_READS(l, 0, 0);
 	EXPECT_WRITES(l, 1, 9);
 	EXPECT_READS(l, 2, first_of(l, 2));
 	EXPECT_WRITES(l, 2, 9);
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 
 	/*
 	 * Pages that it allocated are present for accesses through the mapping.
@@ -69,8 +69,8 @@ TEST_F(bound, guest_is_not_seen)
 	by_guest = false;
 	for (int i = 0; i < 2; i++) {
 		EXPECT_FAULTS(l, &w, i, false, 0, FAULT_MINOR);
-		EXPECT_DONE(l->uffd, CONTINUE, page_at(l, i), NULL,
-			    l->m.page);
+		EXPECT_OP(DONE, l->uffd, CONTINUE, page_at(l, i), NULL,
+			  l->m.page, 0);
 		EXPECT_TOUCHED(&w.t, 9 * i);
 	}
 }
@@ -126,17 +126,18 @@ TEST_F(bound, hole_read)
 	EXPECT_STOPS(1);
 	/* No page was allocated, however often it tries. */
 	EXPECT_STOPS(1);
-	EXPECT_FAILED(-EFAULT, l->uffd, CONTINUE, page_at(l, 1), NULL,
-		      l->m.page);
-	EXPECT_DONE(l->uffd, COPY, page_at(l, 1), src_at(l, 1), l->m.page);
+	EXPECT_OP(FAILED(-EFAULT), l->uffd, CONTINUE, page_at(l, 1), NULL,
+		  l->m.page, 0);
+	EXPECT_OP(DONE, l->uffd, COPY, page_at(l, 1), src_at(l, 1), l->m.page,
+		  0);
 	EXPECT_STOPS(3);
-	EXPECT_DONE(l->uffd, ZEROPAGE, page_at(l, 3), NULL, l->m.page);
+	EXPECT_OP(DONE, l->uffd, ZEROPAGE, page_at(l, 3), NULL, l->m.page, 0);
 	EXPECT_EQ(0, guest_run(0));
 	EXPECT_ORDER_READ(l, 0, 1);
 	EXPECT_ORDER_READ(l, 1, 2);
 	EXPECT_EQ(0, order_of(0)->first[2]);
 	EXPECT_EQ(0, order_of(0)->last[2]);
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 TEST_F(bound, hole_write)
@@ -147,11 +148,12 @@ TEST_F(bound, hole_write)
 	ORDER(GUEST_WRITE, 1);
 	order_of(0)->first[0] = 9;
 	EXPECT_STOPS(1);
-	EXPECT_DONE(l->uffd, COPY, page_at(l, 1), src_at(l, 1), l->m.page);
+	EXPECT_OP(DONE, l->uffd, COPY, page_at(l, 1), src_at(l, 1), l->m.page,
+		  0);
 	EXPECT_EQ(0, guest_run(0));
 	src_at(l, 1)[0] = 9;
 	EXPECT_FILE(l, 1);
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /* An allocated or punched page is a hole; one that write() filled is not. */
@@ -164,9 +166,11 @@ TEST_F(bound, hole_kinds)
 	ORDER(GUEST_READ, 1, 2, 3);
 	EXPECT_STOPS(1);
 	ASSERT_EQ(0, allocate(l->m.fd, 2, 1));
-	EXPECT_DONE(l->uffd, COPY, page_at(l, 1), src_at(l, 1), l->m.page);
+	EXPECT_OP(DONE, l->uffd, COPY, page_at(l, 1), src_at(l, 1), l->m.page,
+		  0);
 	EXPECT_STOPS(2);
-	EXPECT_DONE(l->uffd, COPY, page_at(l, 2), src_at(l, 2), l->m.page);
+	EXPECT_OP(DONE, l->uffd, COPY, page_at(l, 2), src_at(l, 2), l->m.page,
+		  0);
 	EXPECT_STOPS(3);
 	ASSERT_EQ((ssize_t)l->m.page, pwrite(l->m.fd, src_at(l, 3), l->m.page,
 					     3 * l->m.page));
@@ -177,11 +181,12 @@ TEST_F(bound, hole_kinds)
 	ASSERT_EQ(0, make_hole(l->m.fd, 1, 1));
 	ORDER(GUEST_READ, 2, 1);
 	EXPECT_STOPS(1);
-	EXPECT_DONE(l->uffd, COPY, page_at(l, 1), src_at(l, 7), l->m.page);
+	EXPECT_OP(DONE, l->uffd, COPY, page_at(l, 1), src_at(l, 7), l->m.page,
+		  0);
 	EXPECT_EQ(0, guest_run(0));
 	EXPECT_ORDER_READ(l, 0, 2);
 	EXPECT_ORDER_READ(l, 1, 7);
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /* To wait for the monitor, userspace reads the page through the mapping. */
@@ -195,11 +200,12 @@ TEST_F(bound, hole_waits_by_mapping)
 	EXPECT_STOPS(5);
 	by_guest = false;
 	EXPECT_FAULTS(l, &w, 5, false, 0, FAULT_MISSING);
-	EXPECT_DONE(l->uffd, COPY, page_at(l, 5), src_at(l, 5), l->m.page);
+	EXPECT_OP(DONE, l->uffd, COPY, page_at(l, 5), src_at(l, 5), l->m.page,
+		  0);
 	EXPECT_TOUCHED(&w.t, first_of(l, 5));
 	EXPECT_EQ(0, guest_run(0));
 	EXPECT_ORDER_READ(l, 0, 5);
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /* Only if MISSING is registered, and only as long as it is */
@@ -234,7 +240,8 @@ TEST_F(bound, hole_offset)
 				  LAB_MISSING, NULL));
 	ORDER(GUEST_READ, 0, 3, 5, 4);
 	EXPECT_STOPS(4);
-	EXPECT_DONE(l->uffd, COPY, page_at(l, 0), src_at(l, 4), l->m.page);
+	EXPECT_OP(DONE, l->uffd, COPY, page_at(l, 0), src_at(l, 4), l->m.page,
+		  0);
 	EXPECT_EQ(0, guest_run(0));
 	EXPECT_EQ(0, order_of(0)->first[0]);
 	EXPECT_ORDER_READ(l, 3, 4);
@@ -301,7 +308,8 @@ TEST_F(bound, hole_pre_fault)
 	EXPECT_EQ(2, left);
 	EXPECT_EQ(-EFAULT, pre_fault(2, 2, &left));
 	EXPECT_EQ(2, left);
-	EXPECT_DONE(l->uffd, COPY, page_at(l, 2), src_at(l, 2), l->m.page);
+	EXPECT_OP(DONE, l->uffd, COPY, page_at(l, 2), src_at(l, 2), l->m.page,
+		  0);
 	EXPECT_EQ(0, pre_fault(2, 2, &left));
 	EXPECT_EQ(1, left);
 	ASSERT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
@@ -321,15 +329,16 @@ TEST_F(bound, access_by_kvm)
 	EXPECT_WRITES(l, 3, 9);
 	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
 	ASSERT_EQ(0, outs_start(&w, 3));
-	EXPECT_MSG(l, 3, FAULT_MINOR);
-	EXPECT_BLOCKED(&w.t);
-	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 3), NULL, l->m.page);
+	ASSERT_EQ(FAULT_MINOR, next_fault(l, 3));
+	ASSERT_TRUE(touch_waits(&w.t));
+	EXPECT_OP(DONE, l->uffd, CONTINUE, page_at(l, 3), NULL, l->m.page, 0);
 	EXPECT_TOUCHED(&w.t, 9);
 	ASSERT_EQ(0, outs_start(&w, 4));
-	EXPECT_MSG(l, 4, FAULT_MISSING);
-	EXPECT_DONE(l->uffd, COPY, page_at(l, 4), src_at(l, 4), l->m.page);
+	ASSERT_EQ(FAULT_MISSING, next_fault(l, 4));
+	EXPECT_OP(DONE, l->uffd, COPY, page_at(l, 4), src_at(l, 4), l->m.page,
+		  0);
 	EXPECT_TOUCHED(&w.t, first_of(l, 4));
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /* Without a mapping, punching a hole still removes pages from the guest. */

@@ -49,17 +49,19 @@ TEST_F(file, present)
 
 	file_write(l, 2, 2);
 	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
-	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 3), NULL, page);
+	EXPECT_OP(DONE, l->uffd, CONTINUE, page_at(l, 3), NULL, page, 0);
 	for (int i = 2; i < 4; i++) {
-		EXPECT_FAILED(-EEXIST, l->uffd, COPY, page_at(l, i), l->src,
-			      page);
-		EXPECT_FAILED(-EEXIST, l->uffd, ZEROPAGE, page_at(l, i), NULL,
-			      page);
+		EXPECT_OP(FAILED(-EEXIST), l->uffd, COPY, page_at(l, i), l->src,
+			  page, 0);
+		EXPECT_OP(FAILED(-EEXIST), l->uffd, ZEROPAGE, page_at(l, i),
+			  NULL, page, 0);
 	}
-	EXPECT_FAILED(-EEXIST, l->uffd, CONTINUE, page_at(l, 3), NULL, page);
-	EXPECT_PARTIAL(2 * page, l->uffd, COPY, page_at(l, 0), l->src,
-		       PAGES * page);
-	EXPECT_PARTIAL(page, l->uffd, CONTINUE, page_at(l, 2), NULL, 4 * page);
+	EXPECT_OP(FAILED(-EEXIST), l->uffd, CONTINUE, page_at(l, 3), NULL, page,
+		  0);
+	EXPECT_OP(PARTIAL(2 * page), l->uffd, COPY, page_at(l, 0), l->src,
+		  PAGES * page, 0);
+	EXPECT_OP(PARTIAL(page), l->uffd, CONTINUE, page_at(l, 2), NULL,
+		  4 * page, 0);
 	EXPECT_TRUE(same_at(l, alias_at(l, 2), 2));
 	EXPECT_TRUE(same_at(l, alias_at(l, 3), 3));
 }
@@ -75,10 +77,12 @@ TEST_F(file, looks_before_it_charges)
 	ASSERT_EQ(0, allocate(l->m.fd, 2, 4));
 	ASSERT_EQ(0, owner_start(&o, l));
 	ASSERT_EQ(0, owner_limit(&o));
-	EXPECT_FAILED(-EEXIST, o.uffd, COPY, page_at(l, 0), l->src, 2 * page);
-	EXPECT_FAILED(-EEXIST, o.uffd, ZEROPAGE, page_at(l, 1), NULL, page);
-	EXPECT_DONE(o.uffd, COPY, page_at(l, 2), src_at(l, 2), 3 * page);
-	EXPECT_DONE(o.uffd, ZEROPAGE, page_at(l, 5), NULL, page);
+	EXPECT_OP(FAILED(-EEXIST), o.uffd, COPY, page_at(l, 0), l->src,
+		  2 * page, 0);
+	EXPECT_OP(FAILED(-EEXIST), o.uffd, ZEROPAGE, page_at(l, 1), NULL, page,
+		  0);
+	EXPECT_OP(DONE, o.uffd, COPY, page_at(l, 2), src_at(l, 2), 3 * page, 0);
+	EXPECT_OP(DONE, o.uffd, ZEROPAGE, page_at(l, 5), NULL, page, 0);
 	EXPECT_EQ(0, owner_limited(&o));
 	for (int i = 0; i < 5; i++) {
 		EXPECT_TRUE(same_at(l, alias_at(l, i), i));
@@ -96,11 +100,14 @@ TEST_F(file, hole)
 	file_write(l, 0, 2);
 	ASSERT_EQ(0, allocate(l->m.fd, 3, 1));
 	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
-	EXPECT_FAILED(-EFAULT, l->uffd, CONTINUE, page_at(l, 2), NULL, page);
-	EXPECT_FAILED(-EFAULT, l->uffd, CONTINUE, page_at(l, 3), NULL, page);
-	EXPECT_PARTIAL(2 * page, l->uffd, CONTINUE, l->m.area, NULL,
-		       4 * page);
-	EXPECT_FAILED(-EINVAL, l->uffd, MOVE, page_at(l, 4), l->src, page);
+	EXPECT_OP(FAILED(-EFAULT), l->uffd, CONTINUE, page_at(l, 2), NULL, page,
+		  0);
+	EXPECT_OP(FAILED(-EFAULT), l->uffd, CONTINUE, page_at(l, 3), NULL, page,
+		  0);
+	EXPECT_OP(PARTIAL(2 * page), l->uffd, CONTINUE, l->m.area, NULL,
+		  4 * page, 0);
+	EXPECT_OP(FAILED(-EINVAL), l->uffd, MOVE, page_at(l, 4), l->src, page,
+		  0);
 }
 
 /* A failed fill frees its folio; an existing one stays. */
@@ -114,10 +121,10 @@ TEST_F(file, bad_source)
 	ASSERT_EQ(0, allocate(l->m.fd, 1, 1));
 	EXPECT_ARMED(l, LAB_MISSING);
 	for (int i = 0; i < 2; i++) {
-		EXPECT_FAILED(-EFAULT, l->uffd, COPY, page_at(l, i), none,
-			      l->m.page);
-		EXPECT_DONE(l->uffd, COPY, page_at(l, i), src_at(l, i),
-			    l->m.page);
+		EXPECT_OP(FAILED(-EFAULT), l->uffd, COPY, page_at(l, i), none,
+			  l->m.page, 0);
+		EXPECT_OP(DONE, l->uffd, COPY, page_at(l, i), src_at(l, i),
+			  l->m.page, 0);
 		EXPECT_FILE(l, i);
 	}
 }
@@ -130,7 +137,7 @@ TEST_F(file, source_not_in_memory)
 
 	EXPECT_ARMED(l, LAB_MISSING);
 	ASSERT_EQ(0, copier_start(&c, l));
-	EXPECT_COPIED(&c, 0);
+	EXPECT_EQ(0, copier_result(&c));
 	EXPECT_FILE(l, 2);
 }
 
@@ -143,7 +150,7 @@ TEST_F(file, source_too_late)
 	EXPECT_ARMED(l, LAB_MISSING);
 	ASSERT_EQ(0, copier_start(&c, l));
 	memset(alias_at(l, 2), 7, l->m.page);
-	EXPECT_COPIED(&c, -EEXIST);
+	EXPECT_EQ(-EEXIST, copier_result(&c));
 	EXPECT_TRUE(lab_all(alias_at(l, 2), l->m.page, 7));
 }
 
@@ -158,7 +165,7 @@ TEST_F(file, source_and_remap)
 	ASSERT_EQ(0, copier_start(&c, l));
 	ASSERT_EQ(0, remap(l, fd, 0));
 	EXPECT_ARMED(l, LAB_MISSING);
-	EXPECT_COPIED(&c, -EAGAIN);
+	EXPECT_EQ(-EAGAIN, copier_result(&c));
 	close(fd);
 }
 
@@ -245,11 +252,13 @@ TEST_F(file, pwrite_bad_source)
 	EXPECT_EQ(EFAULT, errno);
 	/* No page was added: it is still a hole. */
 	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
-	EXPECT_FAILED(-EFAULT, l->uffd, CONTINUE, page_at(l, 0), NULL, page);
+	EXPECT_OP(FAILED(-EFAULT), l->uffd, CONTINUE, page_at(l, 0), NULL, page,
+		  0);
 	n = pwrite(l->m.fd, p, 2 * page, 0);
 	EXPECT_EQ((ssize_t)page, n);
 	EXPECT_PAGE(l, 0, page, 0);
-	EXPECT_FAILED(-EFAULT, l->uffd, CONTINUE, page_at(l, 1), NULL, page);
+	EXPECT_OP(FAILED(-EFAULT), l->uffd, CONTINUE, page_at(l, 1), NULL, page,
+		  0);
 }
 
 /* A source that itself waits for userfaultfd, in the file that is written */

@@ -82,9 +82,10 @@ TEST_F(policy, all_ways_to_allocate)
 		ASSERT_EQ(0, allocate(l->m.fd, 3, 1));
 		alias_at(l, 4)[0] = 1;
 		EXPECT_ARMED(l, LAB_MISSING);
-		EXPECT_DONE(l->uffd, COPY, page_at(l, 5), src_at(l, 5),
-			    l->m.page);
-		EXPECT_DONE(l->uffd, ZEROPAGE, page_at(l, 6), NULL, l->m.page);
+		EXPECT_OP(DONE, l->uffd, COPY, page_at(l, 5), src_at(l, 5),
+			  l->m.page, 0);
+		EXPECT_OP(DONE, l->uffd, ZEROPAGE, page_at(l, 6), NULL,
+			  l->m.page, 0);
 		ASSERT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
 		/* A fault that the kernel resolves in place of a handler */
 		EXPECT_ARMED(l, LAB_MINOR);
@@ -109,8 +110,8 @@ TEST_F(policy, interleave)
 		EXPECT_WRITES(l, i, 1);
 	EXPECT_ARMED(l, LAB_MISSING);
 	for (int i = 1; i < PAGES; i += 4)
-		EXPECT_DONE(l->uffd, COPY, page_at(l, i), src_at(l, i),
-			    l->m.page);
+		EXPECT_OP(DONE, l->uffd, COPY, page_at(l, i), src_at(l, i),
+			  l->m.page, 0);
 	ASSERT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
 	first = node_of(l, 0);
 	for (int i = 1; i < PAGES; i++)

@@ -45,16 +45,18 @@ TEST_F(gmem, missing)
 
 	EXPECT_ARMED(l, LAB_MISSING);
 	EXPECT_FAULTS(l, &w, 2, false, 0, FAULT_MISSING);
-	EXPECT_DONE(l->uffd, COPY, page_at(l, 2), src_at(l, 2), l->m.page);
+	EXPECT_OP(DONE, l->uffd, COPY, page_at(l, 2), src_at(l, 2), l->m.page,
+		  0);
 	EXPECT_TOUCHED(&w.t, first_of(l, 2));
 	EXPECT_FILE(l, 2);
 
 	EXPECT_FAULTS(l, &w, 3, true, 9, FAULT_MISSING);
-	EXPECT_DONE(l->uffd, COPY, page_at(l, 3), src_at(l, 3), l->m.page);
+	EXPECT_OP(DONE, l->uffd, COPY, page_at(l, 3), src_at(l, 3), l->m.page,
+		  0);
 	EXPECT_TOUCHED(&w.t, 9);
 	src_at(l, 3)[0] = 9;
 	EXPECT_FILE(l, 3);
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /* Allocated memory without content is a hole, not zeroes. */
@@ -67,20 +69,20 @@ TEST_F(gmem, missing_of_allocated)
 	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
 	for (int i = 0; i < 2; i++) {
 		EXPECT_FAULTS(l, &w, i, i, 9, FAULT_MISSING);
-		EXPECT_FAILED(-EFAULT, l->uffd, CONTINUE, page_at(l, i), NULL,
-			      l->m.page);
-		EXPECT_BLOCKED(&w.t);
-		EXPECT_DONE(l->uffd, COPY, page_at(l, i), src_at(l, i),
-			    l->m.page);
+		EXPECT_OP(FAILED(-EFAULT), l->uffd, CONTINUE, page_at(l, i),
+			  NULL, l->m.page, 0);
+		ASSERT_TRUE(touch_waits(&w.t));
+		EXPECT_OP(DONE, l->uffd, COPY, page_at(l, i), src_at(l, i),
+			  l->m.page, 0);
 		EXPECT_TOUCHED(&w.t, i ? 9 : first_of(l, i));
 	}
 	src_at(l, 1)[0] = 9;
 	EXPECT_FILE(l, 0);
 	EXPECT_FILE(l, 1);
-	EXPECT_DONE(l->uffd, ZEROPAGE, page_at(l, 2), NULL, l->m.page);
+	EXPECT_OP(DONE, l->uffd, ZEROPAGE, page_at(l, 2), NULL, l->m.page, 0);
 	EXPECT_READS(l, 2, 0);
 	EXPECT_TRUE(lab_all(alias_at(l, 2), l->m.page, 0));
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 TEST_F(gmem, minor)
@@ -91,16 +93,16 @@ TEST_F(gmem, minor)
 	file_write(l, 0, 4);
 	EXPECT_ARMED(l, LAB_MINOR);
 	EXPECT_FAULTS(l, &w, 1, false, 0, FAULT_MINOR);
-	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 1), NULL, l->m.page);
+	EXPECT_OP(DONE, l->uffd, CONTINUE, page_at(l, 1), NULL, l->m.page, 0);
 	EXPECT_TOUCHED(&w.t, first_of(l, 1));
 	EXPECT_FILE(l, 1);
 
 	EXPECT_FAULTS(l, &w, 2, true, 9, FAULT_MINOR);
-	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 2), NULL, l->m.page);
+	EXPECT_OP(DONE, l->uffd, CONTINUE, page_at(l, 2), NULL, l->m.page, 0);
 	EXPECT_TOUCHED(&w.t, 9);
 	src_at(l, 2)[0] = 9;
 	EXPECT_FILE(l, 2);
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /* Changes that the handler makes before CONTINUE are visible after it. */
@@ -113,11 +115,11 @@ TEST_F(gmem, minor_of_changed)
 	EXPECT_ARMED(l, LAB_MINOR);
 	EXPECT_FAULTS(l, &w, 1, false, 0, FAULT_MINOR);
 	file_write(l, 0, PAGES);
-	EXPECT_DONE(l->uffd, CONTINUE, l->m.area, NULL, l->m.len);
+	EXPECT_OP(DONE, l->uffd, CONTINUE, l->m.area, NULL, l->m.len, 0);
 	EXPECT_TOUCHED(&w.t, first_of(l, 1));
 	for (int i = 0; i < PAGES; i++)
 		EXPECT_READS(l, i, first_of(l, i));
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /* With MINOR alone the kernel fills a hole, allocated or not. */
@@ -131,7 +133,7 @@ TEST_F(gmem, minor_not_of_holes)
 	EXPECT_WRITES(l, 1, 9);
 	EXPECT_READS(l, 4, 0);
 	EXPECT_WRITES(l, 5, 9);
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 	EXPECT_EQ(9, alias_at(l, 1)[0]);
 	EXPECT_EQ(9, alias_at(l, 5)[0]);
 	EXPECT_TRUE(lab_all(alias_at(l, 0), l->m.page, 0));
@@ -147,15 +149,15 @@ TEST_F(gmem, missing_and_minor)
 	ASSERT_EQ(0, allocate(l->m.fd, 2, 1));
 	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
 	EXPECT_FAULTS(l, &w, 0, false, 0, FAULT_MINOR);
-	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 0), NULL, l->m.page);
+	EXPECT_OP(DONE, l->uffd, CONTINUE, page_at(l, 0), NULL, l->m.page, 0);
 	EXPECT_TOUCHED(&w.t, first_of(l, 0));
 	for (int i = 1; i < 3; i++) {
 		EXPECT_FAULTS(l, &w, i, false, 0, FAULT_MISSING);
-		EXPECT_DONE(l->uffd, COPY, page_at(l, i), src_at(l, i),
-			    l->m.page);
+		EXPECT_OP(DONE, l->uffd, COPY, page_at(l, i), src_at(l, i),
+			  l->m.page, 0);
 		EXPECT_TOUCHED(&w.t, first_of(l, i));
 	}
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /*
@@ -190,7 +192,7 @@ TEST_F(gmem, wp)
 					      UFFDIO_WRITEPROTECT_MODE_WP));
 	}
 	EXPECT_READS(l, 3, 4);
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 TEST_F(gmem, wp_of_filled)
@@ -201,24 +203,24 @@ TEST_F(gmem, wp_of_filled)
 	file_write(l, 1, 1);
 	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR | LAB_WP);
 	EXPECT_FAULTS(l, &w, 0, true, 9, FAULT_MISSING);
-	EXPECT_OP(0, l->m.page, l->uffd, COPY, page_at(l, 0), src_at(l, 0),
-		  l->m.page, UFFDIO_COPY_MODE_WP);
+	EXPECT_OP(DONE, l->uffd, COPY, page_at(l, 0), src_at(l, 0), l->m.page,
+		  UFFDIO_COPY_MODE_WP);
 	/* After that, the write causes the other kind of fault. */
-	EXPECT_MSG(l, 0, FAULT_WP | UFFD_PAGEFAULT_FLAG_WRITE);
-	EXPECT_BLOCKED(&w.t);
+	ASSERT_EQ(FAULT_WP | UFFD_PAGEFAULT_FLAG_WRITE, next_fault(l, 0));
+	ASSERT_TRUE(touch_waits(&w.t));
 	ASSERT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 0), l->m.page, 0));
 	EXPECT_TOUCHED(&w.t, 9);
 
 	EXPECT_FAULTS(l, &w, 1, false, 0, FAULT_MINOR);
-	EXPECT_OP(0, l->m.page, l->uffd, CONTINUE, page_at(l, 1), NULL,
-		  l->m.page, UFFDIO_CONTINUE_MODE_WP);
+	EXPECT_OP(DONE, l->uffd, CONTINUE, page_at(l, 1), NULL, l->m.page,
+		  UFFDIO_CONTINUE_MODE_WP);
 	EXPECT_TOUCHED(&w.t, first_of(l, 1));
 	EXPECT_READS(l, 1, first_of(l, 1));
 	EXPECT_FAULTS(l, &w, 1, true, 9, FAULT_WP);
 	ASSERT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 1), l->m.page, 0));
 	EXPECT_TOUCHED(&w.t, 9);
 	EXPECT_EQ(9, alias_at(l, 1)[0]);
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /* Protection of an absent page applies when it is filled. */
@@ -231,14 +233,14 @@ TEST_F(gmem, wp_of_holes)
 	ASSERT_EQ(0, lab_writeprotect(l->uffd, l->m.area, l->m.len,
 				      UFFDIO_WRITEPROTECT_MODE_WP));
 	EXPECT_READS(l, 0, 0);
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 	for (int i = 0; i < 2; i++) {
 		EXPECT_FAULTS(l, &w, i, true, 9, FAULT_WP);
 		ASSERT_EQ(0, lab_writeprotect(l->uffd, page_at(l, i),
 					      l->m.page, 0));
 		EXPECT_TOUCHED(&w.t, 9);
 	}
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /* Asynchronous: a write removes the protection, without a message. */
@@ -261,7 +263,7 @@ TEST_F(gmem, wp_async)
 			EXPECT_EQ(i != 2, lab_pm(page_at(l, i),
 						 LAB_PM_UFFD_WP));
 	}
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /* A punched page is a hole, also for an address space that used it. */
@@ -271,7 +273,7 @@ TEST_F(gmem, punch)
 	struct toucher w;
 
 	EXPECT_ARMED(l, LAB_MISSING);
-	EXPECT_DONE(l->uffd, COPY, l->m.area, l->src, l->m.len);
+	EXPECT_OP(DONE, l->uffd, COPY, l->m.area, l->src, l->m.len, 0);
 	for (int i = 0; i < PAGES; i++)
 		EXPECT_WRITES(l, i, 1);
 	ASSERT_EQ(0, make_hole(l->m.fd, 2, 2));
@@ -279,11 +281,11 @@ TEST_F(gmem, punch)
 	EXPECT_READS(l, 4, 1);
 	for (int i = 2; i < 4; i++) {
 		EXPECT_FAULTS(l, &w, i, i == 3, 9, FAULT_MISSING);
-		EXPECT_DONE(l->uffd, COPY, page_at(l, i), src_at(l, 7),
-			    l->m.page);
+		EXPECT_OP(DONE, l->uffd, COPY, page_at(l, i), src_at(l, 7),
+			  l->m.page, 0);
 		EXPECT_TOUCHED(&w.t, i == 3 ? 9 : first_of(l, 7));
 	}
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /* Unmapping only makes the page minor again. */
@@ -293,13 +295,13 @@ TEST_F(gmem, zap)
 	struct toucher w;
 
 	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
-	EXPECT_DONE(l->uffd, COPY, l->m.area, l->src, l->m.len);
+	EXPECT_OP(DONE, l->uffd, COPY, l->m.area, l->src, l->m.len, 0);
 	EXPECT_WRITES(l, 2, 9);
 	ASSERT_EQ(0, madvise(page_at(l, 2), l->m.page, MADV_DONTNEED));
 	EXPECT_FAULTS(l, &w, 2, false, 0, FAULT_MINOR);
-	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 2), NULL, l->m.page);
+	EXPECT_OP(DONE, l->uffd, CONTINUE, page_at(l, 2), NULL, l->m.page, 0);
 	EXPECT_TOUCHED(&w.t, 9);
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 TEST_F(gmem, zeropage)
@@ -310,12 +312,13 @@ TEST_F(gmem, zeropage)
 	EXPECT_ARMED(l, LAB_MISSING);
 	for (int i = 0; i < 2; i++) {
 		EXPECT_FAULTS(l, &w, i, i, 9, FAULT_MISSING);
-		EXPECT_DONE(l->uffd, ZEROPAGE, page_at(l, i), NULL, l->m.page);
+		EXPECT_OP(DONE, l->uffd, ZEROPAGE, page_at(l, i), NULL,
+			  l->m.page, 0);
 		EXPECT_TOUCHED(&w.t, i ? 9 : 0);
 		EXPECT_TRUE(lab_all(alias_at(l, i) + i, l->m.page - i, 0));
 		EXPECT_EQ(i ? 9 : 0, alias_at(l, i)[0]);
 	}
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /* A poisoned page sends SIGBUS, like bad memory. */
@@ -328,8 +331,10 @@ TEST_F(gmem, poison)
 
 	EXPECT_ARMED(l, LAB_MISSING);
 	EXPECT_FAULTS(l, &w, 1, false, 0, FAULT_MISSING);
-	EXPECT_DONE(l->uffd, POISON, page_at(l, 1), NULL, l->m.page);
-	EXPECT_SIGNALLED(&w.t, SIGBUS, BUS_MCEERR_AR);
+	EXPECT_OP(DONE, l->uffd, POISON, page_at(l, 1), NULL, l->m.page, 0);
+	ASSERT_EQ(0, lab_touch_wait(&w.t, LAB_DEADLINE_MS));
+	EXPECT_EQ(SIGBUS, w.t.sig);
+	EXPECT_EQ(BUS_MCEERR_AR, w.t.code);
 	for (int write = 0; write < 2; write++) {
 		code = 0;
 		EXPECT_EQ(SIGBUS, touch(l, 1, write, &v, &code));
@@ -337,7 +342,7 @@ TEST_F(gmem, poison)
 	}
 	/* The file does not change. */
 	EXPECT_EQ(0, alias_at(l, 1)[0]);
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 TEST_F(gmem, beyond_the_end)
@@ -354,12 +359,15 @@ TEST_F(gmem, beyond_the_end)
 	/* No fault is reported there, and nothing can be filled. */
 	EXPECT_EQ(by_guest ? EFAULT : SIGBUS, touch(l, 4, false, &v, &code));
 	EXPECT_EQ(by_guest ? 0 : BUS_ADRERR, code);
-	EXPECT_NO_MSG(l);
-	EXPECT_FAILED(-EFAULT, l->uffd, COPY, page_at(l, 4), l->src, page);
-	EXPECT_FAILED(-EFAULT, l->uffd, ZEROPAGE, page_at(l, 7), NULL, page);
-	EXPECT_FAILED(-EINVAL, l->uffd, CONTINUE, page_at(l, 4), NULL, page);
-	EXPECT_PARTIAL(2 * page, l->uffd, COPY, page_at(l, 2), src_at(l, 2),
-		       4 * page);
+	EXPECT_FALSE(has_msg(l));
+	EXPECT_OP(FAILED(-EFAULT), l->uffd, COPY, page_at(l, 4), l->src, page,
+		  0);
+	EXPECT_OP(FAILED(-EFAULT), l->uffd, ZEROPAGE, page_at(l, 7), NULL, page,
+		  0);
+	EXPECT_OP(FAILED(-EINVAL), l->uffd, CONTINUE, page_at(l, 4), NULL, page,
+		  0);
+	EXPECT_OP(PARTIAL(2 * page), l->uffd, COPY, page_at(l, 2), src_at(l, 2),
+		  4 * page, 0);
 	EXPECT_READS(l, 3, first_of(l, 3));
 	close(fd);
 }
@@ -374,13 +382,14 @@ TEST_F(gmem, offset)
 	file_write(l, 5, 1);
 	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
 	EXPECT_FAULTS(l, &w, 0, false, 0, FAULT_MISSING);
-	EXPECT_DONE(l->uffd, COPY, page_at(l, 0), src_at(l, 4), l->m.page);
+	EXPECT_OP(DONE, l->uffd, COPY, page_at(l, 0), src_at(l, 4), l->m.page,
+		  0);
 	EXPECT_TOUCHED(&w.t, first_of(l, 4));
 	EXPECT_TRUE(same_at(l, alias_at(l, 4), 4));
 	EXPECT_FAULTS(l, &w, 1, false, 0, FAULT_MINOR);
-	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 1), NULL, l->m.page);
+	EXPECT_OP(DONE, l->uffd, CONTINUE, page_at(l, 1), NULL, l->m.page, 0);
 	EXPECT_TOUCHED(&w.t, first_of(l, 5));
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /* Memory that is not shared with the host initially: never mapped. */
@@ -457,7 +466,8 @@ TEST_F(gmem, memory_failure)
 
 	file_write(l, 0, PAGES);
 	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
-	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 0), NULL, 6 * l->m.page);
+	EXPECT_OP(DONE, l->uffd, CONTINUE, page_at(l, 0), NULL, 6 * l->m.page,
+		  0);
 	for (int i = 0; i < 6; i++)
 		EXPECT_WRITES(l, i, 1);
 	/* This process gets SIGBUS, since it maps the page. */
@@ -471,16 +481,17 @@ TEST_F(gmem, memory_failure)
 	/* It is unmapped everywhere, and is never mapped again. */
 	EXPECT_EQ(SIGBUS, touch(l, 3, false, &v, &code));
 	EXPECT_EQ(BUS_MCEERR_AR, code);
-	EXPECT_FAILED(-EIO, l->uffd, CONTINUE, page_at(l, 7), NULL, l->m.page);
-	EXPECT_FAILED(-EEXIST, l->uffd, COPY, page_at(l, 7), l->src,
-		      l->m.page);
+	EXPECT_OP(FAILED(-EIO), l->uffd, CONTINUE, page_at(l, 7), NULL,
+		  l->m.page, 0);
+	EXPECT_OP(FAILED(-EEXIST), l->uffd, COPY, page_at(l, 7), l->src,
+		  l->m.page, 0);
 	EXPECT_WRITES(l, 2, 2);
 	EXPECT_WRITES(l, 4, 2);
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 
 	/* Punching a hole there makes room for a good page. */
 	ASSERT_EQ(0, make_hole(l->m.fd, 7, 1));
-	EXPECT_DONE(l->uffd, COPY, page_at(l, 7), l->src, l->m.page);
+	EXPECT_OP(DONE, l->uffd, COPY, page_at(l, 7), l->src, l->m.page, 0);
 	EXPECT_READS(l, 7, first_of(l, 0));
 }
 
@@ -493,17 +504,18 @@ TEST_F(gmem, pwrite_then_continue)
 	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
 	EXPECT_FAULTS(l, &w, 1, false, 0, FAULT_MISSING);
 	ASSERT_EQ((ssize_t)l->m.len, pwrite(l->m.fd, l->src, l->m.len, 0));
-	EXPECT_BLOCKED(&w.t);
-	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 0), NULL, 2 * l->m.page);
+	ASSERT_TRUE(touch_waits(&w.t));
+	EXPECT_OP(DONE, l->uffd, CONTINUE, page_at(l, 0), NULL, 2 * l->m.page,
+		  0);
 	EXPECT_TOUCHED(&w.t, first_of(l, 1));
 	EXPECT_FAULTS(l, &w, 2, true, 9, FAULT_MINOR);
-	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 2), NULL, l->m.page);
+	EXPECT_OP(DONE, l->uffd, CONTINUE, page_at(l, 2), NULL, l->m.page, 0);
 	EXPECT_TOUCHED(&w.t, 9);
 
 	/* A write is visible in existing mappings of the page. */
 	ASSERT_EQ(1, pwrite(l->m.fd, "x", 1, 2 * l->m.page));
 	EXPECT_READS(l, 2, 'x');
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /* Only a vCPU */
@@ -533,16 +545,17 @@ TEST_F(vcpu, access_by_kvm)
 	file_write(l, 3, 1);
 	EXPECT_ARMED(l, LAB_MISSING | LAB_MINOR);
 	ASSERT_EQ(0, outs_start(&w, 3));
-	EXPECT_MSG(l, 3, FAULT_MINOR);
-	EXPECT_BLOCKED(&w.t);
-	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 3), NULL, l->m.page);
+	ASSERT_EQ(FAULT_MINOR, next_fault(l, 3));
+	ASSERT_TRUE(touch_waits(&w.t));
+	EXPECT_OP(DONE, l->uffd, CONTINUE, page_at(l, 3), NULL, l->m.page, 0);
 	EXPECT_TOUCHED(&w.t, first_of(l, 3));
 
 	ASSERT_EQ(0, outs_start(&w, 4));
-	EXPECT_MSG(l, 4, FAULT_MISSING);
-	EXPECT_DONE(l->uffd, COPY, page_at(l, 4), src_at(l, 4), l->m.page);
+	ASSERT_EQ(FAULT_MISSING, next_fault(l, 4));
+	EXPECT_OP(DONE, l->uffd, COPY, page_at(l, 4), src_at(l, 4), l->m.page,
+		  0);
 	EXPECT_TOUCHED(&w.t, first_of(l, 4));
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 static void kicked(int sig)
@@ -564,9 +577,10 @@ TEST_F(vcpu, kick)
 		ASSERT_EQ(0, pthread_kill(w.t.thread, SIGUSR1));
 		ASSERT_EQ(0, lab_touch_wait(&w.t, LAB_DEADLINE_MS));
 		EXPECT_EQ(EINTR, w.t.sig);
-		EXPECT_NO_MSG(l);
+		EXPECT_FALSE(has_msg(l));
 	}
-	EXPECT_DONE(l->uffd, COPY, page_at(l, 1), src_at(l, 1), l->m.page);
+	EXPECT_OP(DONE, l->uffd, COPY, page_at(l, 1), src_at(l, 1), l->m.page,
+		  0);
 	EXPECT_READS(l, 1, first_of(l, 1));
 }
 
@@ -580,9 +594,10 @@ TEST_F(vcpu, read_only_slot)
 	ASSERT_EQ(0, guest_plug(l->m.area, l->m.len, KVM_MEM_READONLY, -1));
 	EXPECT_ARMED(l, LAB_MISSING);
 	EXPECT_FAULTS(l, &w, 1, false, 0, FAULT_MISSING);
-	EXPECT_DONE(l->uffd, COPY, page_at(l, 1), src_at(l, 1), l->m.page);
+	EXPECT_OP(DONE, l->uffd, COPY, page_at(l, 1), src_at(l, 1), l->m.page,
+		  0);
 	EXPECT_TOUCHED(&w.t, first_of(l, 1));
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /* The mapping outlives the VM, its descriptor, and the last one of the file. */
@@ -594,7 +609,7 @@ TEST(mapping_outlives_vm)
 	by_guest = true;
 	ASSERT_EQ(0, gmem_begin(&l));
 	EXPECT_ARMED(&l, LAB_MISSING | LAB_MINOR);
-	EXPECT_DONE(l.uffd, COPY, l.m.area, l.src, l.m.page);
+	EXPECT_OP(DONE, l.uffd, COPY, l.m.area, l.src, l.m.page, 0);
 	EXPECT_WRITES(&l, 0, 9);
 	by_guest = false;
 	close(l.m.fd);
@@ -603,11 +618,12 @@ TEST(mapping_outlives_vm)
 
 	EXPECT_READS(&l, 0, 9);
 	EXPECT_FAULTS(&l, &w, 1, true, 9, FAULT_MISSING);
-	EXPECT_DONE(l.uffd, COPY, page_at(&l, 1), src_at(&l, 1), l.m.page);
+	EXPECT_OP(DONE, l.uffd, COPY, page_at(&l, 1), src_at(&l, 1), l.m.page,
+		  0);
 	EXPECT_TOUCHED(&w.t, 9);
 	file_write(&l, 2, 1);
 	EXPECT_FAULTS(&l, &w, 2, false, 0, FAULT_MINOR);
-	EXPECT_DONE(l.uffd, CONTINUE, page_at(&l, 2), NULL, l.m.page);
+	EXPECT_OP(DONE, l.uffd, CONTINUE, page_at(&l, 2), NULL, l.m.page, 0);
 	EXPECT_TOUCHED(&w.t, first_of(&l, 2));
 	lab_teardown(&l);
 }

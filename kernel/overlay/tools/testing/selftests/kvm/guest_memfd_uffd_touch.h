@@ -93,7 +93,7 @@ static inline int touch_start(struct toucher *w, const struct lab *l,
 	EXPECT_EQ((__u64)(uintptr_t)page_at(l, i),			\
 		  __m.arg.pagefault.address);				\
 	EXPECT_EQ((__u32)(w)->t.tid, __m.arg.pagefault.feat.ptid);	\
-	EXPECT_BLOCKED(&(w)->t);					\
+	ASSERT_TRUE(touch_waits(&(w)->t));				\
 } while (0)
 
 #define FAULT_MISSING	0

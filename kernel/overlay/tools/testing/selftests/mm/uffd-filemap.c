@@ -46,7 +46,7 @@ TEST_F(filemap, fills_stay)
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
 				  NULL));
 	ASSERT_EQ(0, lab_continue(l->uffd, l->m.area, l->m.len, 0, NULL));
-	EXPECT_ACCESS(page_at(l, 2), true, 0x22);
+	EXPECT_EQ(0, write_byte(page_at(l, 2), 0x22));
 	ASSERT_EQ(0, munmap(l->m.alias, l->m.len));
 	ASSERT_EQ(0, madvise(l->m.area, l->m.len, MADV_DONTNEED));
 	ASSERT_EQ(0, drop_caches());
@@ -64,13 +64,13 @@ TEST_F(filemap, holes_read)
 
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
 				  NULL));
-	EXPECT_ACCESS(page_at(l, 0), false, 0);
-	EXPECT_ACCESS(page_at(l, 1), true, 1);
+	EXPECT_EQ(0, read_byte(page_at(l, 0)));
+	EXPECT_EQ(0, write_byte(page_at(l, 1), 1));
 	ASSERT_EQ(0, madvise(l->m.area, l->m.len, MADV_DONTNEED));
 	ASSERT_EQ(0, drop_caches());
 	EXPECT_EQ(0, alias_at(l, 0)[0]);
 	EXPECT_EQ(1, alias_at(l, 1)[0]);
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /* mlock() of secret memory fails: it would have to read it. */
@@ -218,12 +218,12 @@ TEST_F(ramfs, first_write_counts)
 	for (i = 0; i < 4; i++) {
 		before = mtime(l->m.fd);
 		lab_sleep_ms(20);
-		EXPECT_ACCESS(page_at(l, i), true, i);
+		EXPECT_EQ(0, write_byte(page_at(l, i), i));
 		EXPECT_LT(before, mtime(l->m.fd))
 			TH_LOG("page %u", i);
 		EXPECT_EQ(i, (unsigned char)alias_at(l, i)[0]);
 	}
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /* read(2) and write(2) of filled pages, and fills of written pages */
@@ -247,7 +247,7 @@ TEST_F(ramfs, file_and_memory)
 	EXPECT_EQ(0, memcmp(page_at(l, 2), src_at(l, 2), 10));
 	EXPECT_TRUE(lab_all(page_at(l, 2) + 10, l->m.page - 10, 0));
 	EXPECT_EQ((long)(2 * l->m.page / 512), lab_blocks(&l->m));
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 	free(buf);
 }
 
@@ -376,7 +376,7 @@ TEST_F(ramfs, reading_leaves_holes)
 	EXPECT_EQ(0, madvise(l->m.alias, l->m.len, MADV_WILLNEED));
 	EXPECT_EQ(0, madvise(l->m.area, l->m.len, MADV_WILLNEED));
 	EXPECT_EQ(blocks, lab_blocks(&l->m));
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 
 	EXPECT_FAULT(l, &t, page_at(l, 0), false, 0, 0);
 	/* The hole is one page long. */
@@ -619,9 +619,9 @@ TEST_F(sample, not_armed)
 	struct lab *l = &self->l;
 	struct asked a = asked();
 
-	EXPECT_ACCESS(page_at(l, 0), true, 1);
+	EXPECT_EQ(0, write_byte(page_at(l, 0), 1));
 	EXPECT_EQ(1, alias_at(l, 0)[0]);
-	EXPECT_ACCESS(page_at(l, 1), false, 0);
+	EXPECT_EQ(0, read_byte(page_at(l, 1)));
 	EXPECT_ASKED(a, 0, 0, 0);
 }
 

@@ -72,7 +72,7 @@ TEST_F(fill, every_operation)
 		ASSERT_EQ(0, lab_mem_make(&l->m, variant->type, PAGES));
 		byte = page_at(l, 4);
 	}
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /* A range that fails does not keep the others from being filled. */
@@ -125,9 +125,9 @@ TEST_F(fill, skips)
 			      2 * l->m.page, UFFDIO_COPY_MODE_DONTWAKE, NULL));
 	ASSERT_EQ(0, lab_copy(l->uffd, page_at(l, 5), src_at(l, 0), l->m.page,
 			      0, NULL));
-	EXPECT_BLOCKED(&t);
+	ASSERT_TRUE(touch_waits(&t));
 	EXPECT_FILL(l, _UFFDIO_COPY, 0, PAGES, 0, 1, 0, EEXIST);
-	EXPECT_BLOCKED(&t);
+	ASSERT_TRUE(touch_waits(&t));
 	EXPECT_FILL(l, _UFFDIO_COPY, 1, PAGES - 1, SKIP_PRESENT, 4, 3, 0);
 	EXPECT_TOUCHED(&t, src_at(l, 3)[0]);
 	EXPECT_TRUE(same_at(l, page_at(l, 0), 0));
@@ -139,7 +139,7 @@ TEST_F(fill, skips)
 	EXPECT_TRUE(same_at(l, page_at(l, 7), 7));
 	EXPECT_FILL(l, _UFFDIO_COPY, 0, PAGES, SKIP_PRESENT, 0, 8, 0);
 	EXPECT_FILL(l, _UFFDIO_COPY, 7, 1, 0, 0, 0, EEXIST);
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /* Poison counts as present. COPY without SKIP_PRESENT replaces it. */
@@ -219,7 +219,7 @@ TEST_F(fill, does_not_wake)
 	EXPECT_FILL(l, _UFFDIO_COPY, 0, 3, UFFDIO_FILL_MODE_DONTWAKE, 3, 0, 0);
 	EXPECT_FILL(l, _UFFDIO_COPY, 0, 3, SKIP_PRESENT | UFFDIO_FILL_MODE_DONTWAKE,
 		    0, 3, 0);
-	EXPECT_BLOCKED(&t);
+	ASSERT_TRUE(touch_waits(&t));
 	EXPECT_EQ(0, lab_wake(l->uffd, page_at(l, 1), l->m.page));
 	EXPECT_TOUCHED(&t, src_at(l, 1)[0]);
 }
@@ -245,7 +245,7 @@ TEST_F(fill, protects)
 		     UFFD_PAGEFAULT_FLAG_WRITE);
 	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 2), l->m.page, 0));
 	EXPECT_TOUCHED(&t, 9);
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /* Types that map the zero page or allocate zero-filled pages */
@@ -283,7 +283,7 @@ TEST_F(zeroes, protected)
 		EXPECT_TOUCHED(&t, i + 1);
 		EXPECT_TRUE(lab_all(page_at(l, i) + 1, l->m.page - 1, 0));
 	}
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /* Shared files: a present page need not be mapped. */
@@ -306,7 +306,7 @@ TEST_F(file, skips_what_is_not_mapped)
 	for (i = 0; i < PAGES; i++) {
 		EXPECT_TRUE(same_at(l, page_at(l, i), i));
 	}
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /* CONTINUE skips mapped pages; a hole is an error. */
@@ -383,7 +383,7 @@ TEST_F(huge, on_request)
 		} else {
 			EXPECT_EQ(0, memcmp(l->m.area, l->src, l->m.len));
 		}
-		EXPECT_NO_MSG(l);
+		EXPECT_FALSE(has_msg(l));
 		/* Start over with new memory. */
 		ASSERT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
 		lab_mem_drop(&l->m);
@@ -927,8 +927,8 @@ TEST_F(call, features_have_what_they_need)
 	ASSERT_EQ(0, lab_reopen(l, 0));
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
 				  NULL));
-	EXPECT_REFUSED(-EINVAL, l->uffd, ZEROPAGE, l->m.area, NULL, l->m.page,
-		       UFFDIO_ZEROPAGE_MODE_WP);
+	EXPECT_OP(REFUSED(-EINVAL), l->uffd, ZEROPAGE, l->m.area, NULL,
+		  l->m.page, UFFDIO_ZEROPAGE_MODE_WP);
 	EXPECT_EQ(-EINVAL, fill_ranges(l->uffd, _UFFDIO_ZEROPAGE, &r, 1,
 				       UFFDIO_FILL_MODE_WP, &done));
 	EXPECT_EQ((__u64)LAB_UNTOUCHED, done);
@@ -946,8 +946,8 @@ TEST_F(call, map_huge_is_requested)
 	EXPECT_EQ(-EINVAL, fill_ranges(l->uffd, _UFFDIO_COPY, &r, 1, MAP_HUGE, &done));
 	EXPECT_EQ((__u64)LAB_UNTOUCHED, done);
 	EXPECT_EQ((__u64)LAB_UNTOUCHED, r.filled);
-	EXPECT_REFUSED(-EINVAL, l->uffd, CONTINUE, l->m.area, NULL, l->m.page,
-		       UFFDIO_CONTINUE_MODE_MAP_HUGE);
+	EXPECT_OP(REFUSED(-EINVAL), l->uffd, CONTINUE, l->m.area, NULL,
+		  l->m.page, UFFDIO_CONTINUE_MODE_MAP_HUGE);
 
 	ASSERT_EQ(0, lab_reopen(l, BASE_FEATURES | UFFD_FEATURE_MAP_HUGE));
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
@@ -959,15 +959,15 @@ TEST_F(call, map_huge_is_requested)
 	 * With the feature it is known, but anonymous memory does not support
 	 * CONTINUE.
 	 */
-	EXPECT_OP(-EINVAL, -EINVAL, l->uffd, CONTINUE, page_at(l, 1), NULL,
+	EXPECT_OP(FAILED(-EINVAL), l->uffd, CONTINUE, page_at(l, 1), NULL,
 		  l->m.page, UFFDIO_CONTINUE_MODE_MAP_HUGE);
 	/* Other ioctls do not accept it. */
-	EXPECT_REFUSED(-EINVAL, l->uffd, COPY, page_at(l, 1), l->src, l->m.page,
-		       MAP_HUGE);
-	EXPECT_REFUSED(-EINVAL, l->uffd, ZEROPAGE, page_at(l, 1), NULL,
-		       l->m.page, MAP_HUGE);
-	EXPECT_REFUSED(-EINVAL, l->uffd, POISON, page_at(l, 1), NULL,
-		       l->m.page, MAP_HUGE);
+	EXPECT_OP(REFUSED(-EINVAL), l->uffd, COPY, page_at(l, 1), l->src,
+		  l->m.page, MAP_HUGE);
+	EXPECT_OP(REFUSED(-EINVAL), l->uffd, ZEROPAGE, page_at(l, 1), NULL,
+		  l->m.page, MAP_HUGE);
+	EXPECT_OP(REFUSED(-EINVAL), l->uffd, POISON, page_at(l, 1), NULL,
+		  l->m.page, MAP_HUGE);
 }
 
 /* Without the feature, the ioctl is not reported. */
@@ -1035,7 +1035,7 @@ static const struct layout layouts[] = {
 
 TEST(layout)
 {
-	EXPECT_LAYOUT(layouts);
+	EXPECT_STREQ("", layout_flaw(layouts, ARRAY_SIZE(layouts)));
 	EXPECT_EQ(0xc030aa21U, UFFDIO_FILL);
 }
 

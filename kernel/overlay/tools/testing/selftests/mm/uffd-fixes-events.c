@@ -208,7 +208,7 @@ static void removal_of(struct __test_metadata *_metadata, int fd, size_t len,
 	ASSERT_NE(MAP_FAILED, p);
 	ASSERT_EQ(0, fcntl(fd, F_ADD_SEALS, seals));
 	ASSERT_EQ(0, lab_register(uffd, p, len, LAB_MISSING, NULL));
-	EXPECT_ANNOUNCED_IF_DONE(uffd, want, p, len, MADV_REMOVE);
+	EXPECT_EQ(want, advise_watched(uffd, p, len, MADV_REMOVE));
 	close(uffd);
 	munmap(p, len);
 	close(fd);
@@ -249,10 +249,10 @@ TEST(removal_too_far)
 	q = mremap(p, LAB_PAGE, 3 * LAB_PAGE, MREMAP_MAYMOVE);
 	ASSERT_NE(MAP_FAILED, q);
 	ASSERT_EQ(0, lab_register(uffd, q, 3 * LAB_PAGE, LAB_MISSING, NULL));
-	EXPECT_ANNOUNCED_IF_DONE(uffd, 0, q, LAB_PAGE, MADV_REMOVE);
-	EXPECT_ANNOUNCED_IF_DONE(uffd, -EFBIG, q, 2 * LAB_PAGE, MADV_REMOVE);
-	EXPECT_ANNOUNCED_IF_DONE(uffd, -EINVAL, q + 2 * LAB_PAGE, LAB_PAGE,
-				 MADV_REMOVE);
+	EXPECT_EQ(0, advise_watched(uffd, q, LAB_PAGE, MADV_REMOVE));
+	EXPECT_EQ(-EFBIG, advise_watched(uffd, q, 2 * LAB_PAGE, MADV_REMOVE));
+	EXPECT_EQ(-EINVAL, advise_watched(uffd, q + 2 * LAB_PAGE, LAB_PAGE,
+					  MADV_REMOVE));
 	close(uffd);
 	munmap(q, 3 * LAB_PAGE);
 	close(fd);

@@ -76,7 +76,7 @@ static void tear_down(struct __test_metadata *_metadata,
 {
 	lab_teardown(&self->l);
 	unhog();
-	EXPECT_POOL_OF(LAB_GIGANTIC, self->start);
+	EXPECT_POOL(LAB_GIGANTIC, self->start);
 	lab_cgroup_leave(group);
 }
 
@@ -130,17 +130,17 @@ TEST_F_TIMEOUT(gigantic, granule, TIMEOUT_S)
 						LAB_MISSING, NULL));
 		for (op = 0; op < FILLS; op++) {
 			before = pool(l);
-			EXPECT_FAILED(-EINVAL, l->uffd, op,
-				      l->m.area + small[i], l->src,
-				      small[i]);
-			EXPECT_FAILED(-EINVAL, l->uffd, op, l->m.area,
-				      l->src, small[i]);
-			EXPECT_POOL(l, before);
+			EXPECT_OP(FAILED(-EINVAL), l->uffd, op,
+				  l->m.area + small[i], l->src, small[i], 0);
+			EXPECT_OP(FAILED(-EINVAL), l->uffd, op, l->m.area,
+				  l->src, small[i], 0);
+			EXPECT_POOL(l->m.page, before);
 		}
-		EXPECT_REFUSED(-EINVAL, l->uffd, WRITEPROTECT, l->m.area, NULL,
-			       small[i], UFFDIO_WRITEPROTECT_MODE_WP);
+		EXPECT_OP(REFUSED(-EINVAL), l->uffd, WRITEPROTECT, l->m.area,
+			  NULL, small[i], UFFDIO_WRITEPROTECT_MODE_WP);
 	}
-	EXPECT_FAILED(-EINVAL, l->uffd, ZEROPAGE, l->m.area, NULL, l->m.len);
+	EXPECT_OP(FAILED(-EINVAL), l->uffd, ZEROPAGE, l->m.area, NULL, l->m.len,
+		  0);
 }
 
 /* All in one test: filling a page takes seconds. */
@@ -153,17 +153,17 @@ TEST_F_TIMEOUT(gigantic, copy_protected, TIMEOUT_S)
 
 	ASSERT_EQ(0, arm(l, LAB_MISSING | LAB_WP));
 	EXPECT_FAULT(l, &t, at, false, 0, 0);
-	EXPECT_OP(0, l->m.len, l->uffd, COPY, l->m.area, l->src, l->m.len,
+	EXPECT_OP(DONE, l->uffd, COPY, l->m.area, l->src, l->m.len,
 		  UFFDIO_COPY_MODE_WP);
 	EXPECT_TOUCHED(&t, l->src[0]);
-	EXPECT_POOL(l, taken(l, before, 1, 1));
+	EXPECT_POOL(l->m.page, taken(l, before, 1, 1));
 	EXPECT_TRUE(source_is(l, l->m.area));
 	before = pool(l);
-	EXPECT_FAILED(-EEXIST, l->uffd, COPY, l->m.area, l->src,
-		      l->m.len);
-	EXPECT_FAILED(-EEXIST, l->uffd, POISON, l->m.area, NULL,
-		      l->m.len);
-	EXPECT_POOL(l, before);
+	EXPECT_OP(FAILED(-EEXIST), l->uffd, COPY, l->m.area, l->src, l->m.len,
+		  0);
+	EXPECT_OP(FAILED(-EEXIST), l->uffd, POISON, l->m.area, NULL, l->m.len,
+		  0);
+	EXPECT_POOL(l->m.page, before);
 
 	EXPECT_TRUE(lab_pm(at, LAB_PM_UFFD_WP));
 	EXPECT_FAULT(l, &t, at, true, 3,
@@ -175,25 +175,31 @@ TEST_F_TIMEOUT(gigantic, copy_protected, TIMEOUT_S)
 	EXPECT_TRUE(lab_pm(at, LAB_PM_UFFD_WP));
 	EXPECT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
 	EXPECT_FALSE(lab_pm(at, LAB_PM_UFFD_WP));
-	EXPECT_ACCESS(at, true, 4);
+	EXPECT_EQ(0, write_byte(at, 4));
 }
 
 TEST_F_TIMEOUT(gigantic, minor_continue, TIMEOUT_S)
 {
 	struct lab *l = &self->g.l;
+	struct lab_pool kept;
 	static struct lab_touch t;
 	char *at = l->m.area + 7 * LAB_HUGE;
 
 	ASSERT_EQ(0, arm(l, LAB_MINOR));
-	EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EFAULT, l->uffd, CONTINUE,
-					   l->m.area, NULL, l->m.len));
+	kept = pool(l);
+	EXPECT_OP(FAILED(-EFAULT), l->uffd, CONTINUE, l->m.area, NULL, l->m.len,
+		  0);
+	EXPECT_POOL(l->m.page, kept);
 	l->m.alias[7 * LAB_HUGE] = 7;
 	EXPECT_FAULT(l, &t, at, false, 0, UFFD_PAGEFAULT_FLAG_MINOR);
-	EXPECT_KEEPS_POOL(l, EXPECT_DONE(l->uffd, CONTINUE, l->m.area, NULL,
-					 l->m.len));
+	kept = pool(l);
+	EXPECT_OP(DONE, l->uffd, CONTINUE, l->m.area, NULL, l->m.len, 0);
+	EXPECT_POOL(l->m.page, kept);
 	EXPECT_TOUCHED(&t, 7);
-	EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EEXIST, l->uffd, CONTINUE,
-					   l->m.area, NULL, l->m.len));
+	kept = pool(l);
+	EXPECT_OP(FAILED(-EEXIST), l->uffd, CONTINUE, l->m.area, NULL, l->m.len,
+		  0);
+	EXPECT_POOL(l->m.page, kept);
 }
 
 /*
@@ -203,18 +209,22 @@ TEST_F_TIMEOUT(gigantic, minor_continue, TIMEOUT_S)
 TEST_F_TIMEOUT(gigantic, absent_source, TIMEOUT_S)
 {
 	struct lab *l = &self->g.l;
+	struct lab_pool kept;
 	char *part = l->src + LAB_HUGE;
 
 	ASSERT_EQ(0, arm(l, LAB_MISSING));
 	ASSERT_EQ(0, mprotect(part, LAB_PAGE, PROT_NONE));
-	EXPECT_KEEPS_POOL(l, EXPECT_FAILED(lab_is_shared(&l->m) ?
-					   -EFAULT : -ENOMEM, l->uffd, COPY,
-					   l->m.area, l->src, l->m.len));
+	kept = pool(l);
+	EXPECT_OP(FAILED(lab_is_shared(&l->m) ? -EFAULT : -ENOMEM), l->uffd,
+		  COPY, l->m.area, l->src, l->m.len, 0);
+	EXPECT_POOL(l->m.page, kept);
 	ASSERT_EQ(0, mprotect(part, LAB_PAGE, PROT_READ));
 	ASSERT_EQ(0, madvise(part, LAB_PAGE, MADV_DONTNEED));
 	ASSERT_EQ(0, hog(l, 0));
-	EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-ENOMEM, l->uffd, COPY, l->m.area,
-					   l->src, l->m.len));
+	kept = pool(l);
+	EXPECT_OP(FAILED(-ENOMEM), l->uffd, COPY, l->m.area, l->src, l->m.len,
+		  0);
+	EXPECT_POOL(l->m.page, kept);
 }
 
 TEST_F_TIMEOUT(gigantic, poison, TIMEOUT_S)
@@ -226,11 +236,11 @@ TEST_F_TIMEOUT(gigantic, poison, TIMEOUT_S)
 
 	ASSERT_EQ(0, arm(l, LAB_MISSING));
 	before = pool(l);
-	EXPECT_DONE(l->uffd, POISON, l->m.area, NULL, l->m.len);
+	EXPECT_OP(DONE, l->uffd, POISON, l->m.area, NULL, l->m.len, 0);
 	EXPECT_EQ(SIGBUS, lab_access(l->m.area + 3 * LAB_HUGE, true,
 				     &v, &code));
 	EXPECT_EQ(BUS_MCEERR_AR, code);
-	EXPECT_POOL(l, before);
+	EXPECT_POOL(l->m.page, before);
 }
 
 GIGANTIC_FIXTURE(gigantic_file);
@@ -240,17 +250,21 @@ LAB_VARIANT(gigantic_file, gigantic_shared);
 TEST_F_TIMEOUT(gigantic_file, end_of_file, TIMEOUT_S)
 {
 	struct lab *l = &self->g.l;
+	struct lab_pool kept;
 
 	ASSERT_EQ(0, arm(l, LAB_MISSING));
 	ASSERT_EQ(0, ftruncate(l->m.fd, 0));
-	EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EFAULT, l->uffd, COPY, l->m.area,
-					   l->src, l->m.len));
+	kept = pool(l);
+	EXPECT_OP(FAILED(-EFAULT), l->uffd, COPY, l->m.area, l->src, l->m.len,
+		  0);
+	EXPECT_POOL(l->m.page, kept);
 }
 
 /* Another mapping takes the last page. */
 TEST_F_TIMEOUT(gigantic, pool_is_empty, TIMEOUT_S)
 {
 	struct lab *l = &self->g.l;
+	struct lab_pool kept;
 	int flags = lab_is_shared(&l->m) ? MAP_SHARED : MAP_PRIVATE;
 	int fd = lab_file_gigantic(LAB_GIGANTIC);
 	char *area;
@@ -262,8 +276,10 @@ TEST_F_TIMEOUT(gigantic, pool_is_empty, TIMEOUT_S)
 	ASSERT_EQ(0, hog(l, 0));
 	ASSERT_EQ(0, lab_register(l->uffd, area, LAB_GIGANTIC, LAB_MISSING,
 				  NULL));
-	EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-ENOMEM, l->uffd, COPY, area,
-					   l->src, LAB_GIGANTIC));
+	kept = pool(l);
+	EXPECT_OP(FAILED(-ENOMEM), l->uffd, COPY, area, l->src, LAB_GIGANTIC,
+		  0);
+	EXPECT_POOL(l->m.page, kept);
 	munmap(area, LAB_GIGANTIC);
 	close(fd);
 }

@@ -19,6 +19,7 @@ LAB_HUGETLB_VARIANTS(pool);
 TEST_F(pool, granule)
 {
 	struct lab *l = &self->l;
+	struct lab_pool kept;
 	enum op op;
 
 	EXPECT_EQ(-EINVAL, lab_register(l->uffd, l->m.area + LAB_PAGE,
@@ -28,21 +29,24 @@ TEST_F(pool, granule)
 	ASSERT_EQ(0, arm(l, all_modes(&l->m)));
 	file_write(l, 0, 1);
 	for (op = 0; op < FILLS; op++) {
-		EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EINVAL, l->uffd, op,
-						   l->m.area + LAB_PAGE, l->src,
-						   l->m.page));
-		EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EINVAL, l->uffd, op,
-						   l->m.area, l->src,
-						   LAB_PAGE));
+		kept = pool(l);
+		EXPECT_OP(FAILED(-EINVAL), l->uffd, op, l->m.area + LAB_PAGE,
+			  l->src, l->m.page, 0);
+		EXPECT_POOL(l->m.page, kept);
+		kept = pool(l);
+		EXPECT_OP(FAILED(-EINVAL), l->uffd, op, l->m.area, l->src,
+			  LAB_PAGE, 0);
+		EXPECT_POOL(l->m.page, kept);
 		/* Neither rounded nor done in part */
-		EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EINVAL, l->uffd, op,
-						   l->m.area, l->src,
-						   l->m.page + LAB_PAGE));
+		kept = pool(l);
+		EXPECT_OP(FAILED(-EINVAL), l->uffd, op, l->m.area, l->src,
+			  l->m.page + LAB_PAGE, 0);
+		EXPECT_POOL(l->m.page, kept);
 	}
-	EXPECT_REFUSED(-EINVAL, l->uffd, WRITEPROTECT, l->m.area, NULL,
-		       LAB_PAGE, UFFDIO_WRITEPROTECT_MODE_WP);
-	EXPECT_REFUSED(-EINVAL, l->uffd, WRITEPROTECT, l->m.area + LAB_PAGE,
-		       NULL, l->m.page, UFFDIO_WRITEPROTECT_MODE_WP);
+	EXPECT_OP(REFUSED(-EINVAL), l->uffd, WRITEPROTECT, l->m.area, NULL,
+		  LAB_PAGE, UFFDIO_WRITEPROTECT_MODE_WP);
+	EXPECT_OP(REFUSED(-EINVAL), l->uffd, WRITEPROTECT, l->m.area + LAB_PAGE,
+		  NULL, l->m.page, UFFDIO_WRITEPROTECT_MODE_WP);
 	EXPECT_EQ(-EINVAL, lab_unregister(l->uffd, l->m.area + LAB_PAGE,
 					  l->m.page));
 	/* A wake compares addresses only: any page will do. */
@@ -52,43 +56,49 @@ TEST_F(pool, granule)
 TEST_F(pool, no_zeropage)
 {
 	struct lab *l = &self->l;
+	struct lab_pool kept;
 	__u64 mode;
 
 	for (mode = 1; mode < 8; mode++) {
 		ASSERT_EQ(0, arm(l, mode));
-		EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EINVAL, l->uffd, ZEROPAGE,
-						   l->m.area, NULL, l->m.len));
+		kept = pool(l);
+		EXPECT_OP(FAILED(-EINVAL), l->uffd, ZEROPAGE, l->m.area, NULL,
+			  l->m.len, 0);
+		EXPECT_POOL(l->m.page, kept);
 		ASSERT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
 	}
 	/* The same if a page is present */
 	ASSERT_EQ(0, arm(l, LAB_MISSING));
-	EXPECT_DONE(l->uffd, COPY, l->m.area, l->src, l->m.page);
-	EXPECT_FAILED(-EINVAL, l->uffd, ZEROPAGE, l->m.area, NULL, l->m.page);
+	EXPECT_OP(DONE, l->uffd, COPY, l->m.area, l->src, l->m.page, 0);
+	EXPECT_OP(FAILED(-EINVAL), l->uffd, ZEROPAGE, l->m.area, NULL,
+		  l->m.page, 0);
 }
 
 /* A fill uses the reservation of its page. */
 TEST_F(pool, copy_takes_the_reservation)
 {
 	struct lab *l = &self->l;
+	struct lab_pool kept;
 	struct lab_pool before = pool(l);
 	unsigned int i;
 
 	ASSERT_EQ(0, arm(l, LAB_MISSING));
-	EXPECT_DONE(l->uffd, COPY, page_at(l, 1), l->src, l->m.page);
-	EXPECT_POOL(l, taken(l, before, 1, 1));
-	EXPECT_PARTIAL(l->m.page, l->uffd, COPY, page_at(l, 0), l->src,
-		       2 * l->m.page);
-	EXPECT_POOL(l, taken(l, before, 2, 2));
+	EXPECT_OP(DONE, l->uffd, COPY, page_at(l, 1), l->src, l->m.page, 0);
+	EXPECT_POOL(l->m.page, taken(l, before, 1, 1));
+	EXPECT_OP(PARTIAL(l->m.page), l->uffd, COPY, page_at(l, 0), l->src,
+		  2 * l->m.page, 0);
+	EXPECT_POOL(l->m.page, taken(l, before, 2, 2));
 	/* Another mapping reserves the rest of the pool. */
 	ASSERT_EQ(0, hog(l, 0));
 	for (i = 2; i < PAGES; i++)
-		EXPECT_DONE(l->uffd, COPY, page_at(l, i), src_at(l, i),
-			    l->m.page);
+		EXPECT_OP(DONE, l->uffd, COPY, page_at(l, i), src_at(l, i),
+			  l->m.page, 0);
 	for (i = 2; i < PAGES; i++) {
 		EXPECT_TRUE(same_at(l, page_at(l, i), i));
 	}
-	EXPECT_KEEPS_POOL(l, EXPECT_EQ(0, lab_unregister(l->uffd, l->m.area,
-							 l->m.len)));
+	kept = pool(l);
+	EXPECT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
+	EXPECT_POOL(l->m.page, kept);
 }
 
 TEST_F(pool, exists)
@@ -99,7 +109,7 @@ TEST_F(pool, exists)
 	enum op op;
 
 	ASSERT_EQ(0, arm(l, all_modes(&l->m)));
-	EXPECT_DONE(l->uffd, COPY, page_at(l, 1), l->src, page);
+	EXPECT_OP(DONE, l->uffd, COPY, page_at(l, 1), l->src, page, 0);
 	before = pool(l);
 	for (op = 0; op < FILLS; op++) {
 		/* The file has no page: this is checked first. */
@@ -108,39 +118,47 @@ TEST_F(pool, exists)
 
 		if (op == ZEROPAGE)
 			continue;
-		EXPECT_FAILED(want, l->uffd, op, page_at(l, 1), l->src, page);
-		EXPECT_POOL(l, before);
+		EXPECT_OP(FAILED(want), l->uffd, op, page_at(l, 1), l->src,
+			  page, 0);
+		EXPECT_POOL(l->m.page, before);
 	}
-	EXPECT_PARTIAL(page, l->uffd, POISON, page_at(l, 0), l->src, 2 * page);
-	EXPECT_POOL(l, before);
+	EXPECT_OP(PARTIAL(page), l->uffd, POISON, page_at(l, 0), l->src,
+		  2 * page, 0);
+	EXPECT_POOL(l->m.page, before);
 }
 
 /* Written through the second mapping: in the file, not in this page table. */
 TEST_F(pool, exists_in_the_file)
 {
 	struct lab *l = &self->l;
+	struct lab_pool kept;
 	size_t page = l->m.page;
 	struct lab_pool before;
 
 	file_write(l, 0, 2);
 	ASSERT_EQ(0, arm(l, all_modes(&l->m)));
 	before = pool(l);
-	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 0), NULL, page);
-	EXPECT_FAILED(-EEXIST, l->uffd, CONTINUE, page_at(l, 0), NULL, page);
-	EXPECT_FAILED(-EEXIST, l->uffd, COPY, page_at(l, 0), l->src, page);
-	EXPECT_FAILED(-EEXIST, l->uffd, POISON, page_at(l, 0), NULL, page);
-	EXPECT_POOL(l, before);
+	EXPECT_OP(DONE, l->uffd, CONTINUE, page_at(l, 0), NULL, page, 0);
+	EXPECT_OP(FAILED(-EEXIST), l->uffd, CONTINUE, page_at(l, 0), NULL, page,
+		  0);
+	EXPECT_OP(FAILED(-EEXIST), l->uffd, COPY, page_at(l, 0), l->src, page,
+		  0);
+	EXPECT_OP(FAILED(-EEXIST), l->uffd, POISON, page_at(l, 0), NULL, page,
+		  0);
+	EXPECT_POOL(l->m.page, before);
 	if (lab_is_shared(&l->m)) {
-		EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EEXIST, l->uffd, COPY,
-						   page_at(l, 1), l->src,
-						   page));
-		EXPECT_PARTIAL(page, l->uffd, CONTINUE, page_at(l, 1), NULL,
-			       2 * page);
-		EXPECT_POOL(l, before);
+		kept = pool(l);
+		EXPECT_OP(FAILED(-EEXIST), l->uffd, COPY, page_at(l, 1), l->src,
+			  page, 0);
+		EXPECT_POOL(l->m.page, kept);
+		EXPECT_OP(PARTIAL(page), l->uffd, CONTINUE, page_at(l, 1), NULL,
+			  2 * page, 0);
+		EXPECT_POOL(l->m.page, before);
 	} else {
 		/* A page of its own; the page of the file stays. */
-		EXPECT_DONE(l->uffd, COPY, page_at(l, 1), src_at(l, 5), page);
-		EXPECT_POOL(l, taken(l, before, 1, 1));
+		EXPECT_OP(DONE, l->uffd, COPY, page_at(l, 1), src_at(l, 5),
+			  page, 0);
+		EXPECT_POOL(l->m.page, taken(l, before, 1, 1));
 		EXPECT_TRUE(same_at(l, page_at(l, 1), 5));
 		EXPECT_TRUE(same_at(l, alias_at(l, 1), 1));
 	}
@@ -155,15 +173,15 @@ TEST_F(pool, continue_of_a_hole)
 	file_write(l, 2, 1);
 	ASSERT_EQ(0, arm(l, LAB_MINOR));
 	before = pool(l);
-	EXPECT_FAILED(-EFAULT, l->uffd, CONTINUE, page_at(l, 0), NULL,
-		      page);
-	EXPECT_PARTIAL(page, l->uffd, CONTINUE, page_at(l, 2), NULL,
-		       2 * page);
-	EXPECT_POOL(l, before);
+	EXPECT_OP(FAILED(-EFAULT), l->uffd, CONTINUE, page_at(l, 0), NULL, page,
+		  0);
+	EXPECT_OP(PARTIAL(page), l->uffd, CONTINUE, page_at(l, 2), NULL,
+		  2 * page, 0);
+	EXPECT_POOL(l->m.page, before);
 	/* With MINOR, the kernel fills the hole and uses the reservation. */
 	ASSERT_EQ(0, hog(l, 0));
-	EXPECT_ACCESS(page_at(l, 0), true, 1);
-	EXPECT_NO_MSG(l);
+	EXPECT_EQ(0, write_byte(page_at(l, 0), 1));
+	EXPECT_FALSE(has_msg(l));
 }
 
 /*
@@ -173,6 +191,7 @@ TEST_F(pool, continue_of_a_hole)
 TEST_F(pool, end_of_file)
 {
 	struct lab *l = &self->l;
+	struct lab_pool kept;
 	struct lab_pool before;
 	size_t page = l->m.page;
 	int code = 0;
@@ -183,22 +202,23 @@ TEST_F(pool, end_of_file)
 	ASSERT_EQ(0, ftruncate(l->m.fd, 3 * page));
 	ASSERT_EQ(0, arm(l, LAB_MISSING));
 	before = pool(l);
-	EXPECT_FAILED(-EFAULT, l->uffd, CONTINUE, page_at(l, 3), NULL,
-		      page);
+	EXPECT_OP(FAILED(-EFAULT), l->uffd, CONTINUE, page_at(l, 3), NULL, page,
+		  0);
 	EXPECT_EQ(SIGBUS, lab_access(page_at(l, 4), true, &v, &code));
 	EXPECT_EQ(BUS_ADRERR, code);
-	EXPECT_NO_MSG(l);
-	EXPECT_DONE(l->uffd, POISON, page_at(l, 5), NULL, page);
-	EXPECT_POOL(l, before);
+	EXPECT_FALSE(has_msg(l));
+	EXPECT_OP(DONE, l->uffd, POISON, page_at(l, 5), NULL, page, 0);
+	EXPECT_POOL(l->m.page, before);
 	if (lab_is_shared(&l->m)) {
-		EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EFAULT, l->uffd, COPY,
-						   page_at(l, 3), l->src,
-						   page));
-		EXPECT_PARTIAL(page, l->uffd, COPY, page_at(l, 2), l->src,
-			       2 * page);
+		kept = pool(l);
+		EXPECT_OP(FAILED(-EFAULT), l->uffd, COPY, page_at(l, 3), l->src,
+			  page, 0);
+		EXPECT_POOL(l->m.page, kept);
+		EXPECT_OP(PARTIAL(page), l->uffd, COPY, page_at(l, 2), l->src,
+			  2 * page, 0);
 	} else {
-		EXPECT_DONE(l->uffd, COPY, page_at(l, 2), src_at(l, 2),
-			    2 * page);
+		EXPECT_OP(DONE, l->uffd, COPY, page_at(l, 2), src_at(l, 2),
+			  2 * page, 0);
 		EXPECT_TRUE(same_at(l, page_at(l, 3), 3));
 	}
 }
@@ -207,6 +227,7 @@ TEST_F(pool, end_of_file)
 TEST_F(pool, source_not_readable)
 {
 	struct lab *l = &self->l;
+	struct lab_pool kept;
 	size_t page = l->m.page;
 	struct lab_pool before = pool(l);
 	char *bad = src_at(l, 1) + page / 2;
@@ -214,19 +235,23 @@ TEST_F(pool, source_not_readable)
 
 	ASSERT_EQ(0, arm(l, LAB_MISSING));
 	ASSERT_EQ(0, mprotect(bad, LAB_PAGE, PROT_NONE));
-	for (i = 0; i < 4; i++)
-		EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EFAULT, l->uffd, COPY,
-						   page_at(l, 1), src_at(l, 1),
-						   page));
-	EXPECT_PARTIAL(page, l->uffd, COPY, page_at(l, 0), src_at(l, 0),
-		       3 * page);
-	EXPECT_POOL(l, taken(l, before, 1, 1));
+	for (i = 0; i < 4; i++) {
+		kept = pool(l);
+		EXPECT_OP(FAILED(-EFAULT), l->uffd, COPY, page_at(l, 1),
+			  src_at(l, 1), page, 0);
+		EXPECT_POOL(l->m.page, kept);
+	}
+	EXPECT_OP(PARTIAL(page), l->uffd, COPY, page_at(l, 0), src_at(l, 0),
+		  3 * page, 0);
+	EXPECT_POOL(l->m.page, taken(l, before, 1, 1));
 	/* The last reservation is still there. */
 	ASSERT_EQ(0, hog(l, 0));
-	EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EFAULT, l->uffd, COPY,
-					   page_at(l, 1), src_at(l, 1), page));
+	kept = pool(l);
+	EXPECT_OP(FAILED(-EFAULT), l->uffd, COPY, page_at(l, 1), src_at(l, 1),
+		  page, 0);
+	EXPECT_POOL(l->m.page, kept);
 	ASSERT_EQ(0, mprotect(bad, LAB_PAGE, PROT_READ));
-	EXPECT_DONE(l->uffd, COPY, page_at(l, 1), src_at(l, 1), page);
+	EXPECT_OP(DONE, l->uffd, COPY, page_at(l, 1), src_at(l, 1), page, 0);
 	EXPECT_TRUE(same_at(l, page_at(l, 1), 1));
 }
 
@@ -238,7 +263,7 @@ TEST_F(pool, absent_source_and_no_free_page)
 	ASSERT_EQ(0, arm(l, LAB_MISSING));
 	ASSERT_EQ(0, hog(l, 0));
 	ASSERT_EQ(0, madvise(l->src, l->m.len, MADV_DONTNEED));
-	EXPECT_DONE(l->uffd, COPY, l->m.area, l->src, l->m.len);
+	EXPECT_OP(DONE, l->uffd, COPY, l->m.area, l->src, l->m.len, 0);
 	EXPECT_TRUE(lab_all(l->m.area, l->m.len, 0));
 }
 
@@ -258,9 +283,9 @@ TEST_F(pool, dontneed)
 
 		EXPECT_EQ(want, lab_copy(l->uffd, page_at(l, 3), l->src,
 					 l->m.page, 0, NULL));
-		EXPECT_POOL(l, want ? after : taken(l, before, 1, 1));
+		EXPECT_POOL(l->m.page, want ? after : taken(l, before, 1, 1));
 		ASSERT_EQ(0, madvise(page_at(l, 3), l->m.page, MADV_DONTNEED));
-		EXPECT_POOL(l, after);
+		EXPECT_POOL(l->m.page, after);
 	}
 }
 
@@ -278,17 +303,17 @@ TEST_F(pool, mremap)
 	ASSERT_NE(MAP_FAILED, to);
 	to = (char *)(((uintptr_t)to + page - 1) & -page);
 	ASSERT_EQ(0, arm(l, LAB_MISSING));
-	EXPECT_DONE(l->uffd, COPY, page_at(l, 1), src_at(l, 1), page);
+	EXPECT_OP(DONE, l->uffd, COPY, page_at(l, 1), src_at(l, 1), page, 0);
 	ASSERT_EQ(0, hog(l, 0));
 	before = pool(l);
 	ASSERT_EQ(to, mremap(l->m.area, l->m.len, l->m.len, MREMAP_MAYMOVE |
 			     MREMAP_FIXED, to));
-	EXPECT_POOL(l, before);
+	EXPECT_POOL(l->m.page, before);
 	EXPECT_TRUE(same_at(l, to + page, 1));
-	EXPECT_FAILED(-ENOENT, l->uffd, COPY, to, l->src, page);
+	EXPECT_OP(FAILED(-ENOENT), l->uffd, COPY, to, l->src, page, 0);
 	ASSERT_EQ(0, lab_register(l->uffd, to, l->m.len, LAB_MISSING, NULL));
-	EXPECT_DONE(l->uffd, COPY, to + 4 * page, src_at(l, 4), page);
-	EXPECT_POOL(l, taken(l, before, 1, 1));
+	EXPECT_OP(DONE, l->uffd, COPY, to + 4 * page, src_at(l, 4), page, 0);
+	EXPECT_POOL(l->m.page, taken(l, before, 1, 1));
 	EXPECT_TRUE(same_at(l, to + 4 * page, 4));
 	ASSERT_EQ(0, munmap(to, l->m.len));
 }
@@ -301,7 +326,8 @@ TEST_F(pool, fork)
 	pid_t pid;
 
 	ASSERT_EQ(0, arm(l, LAB_MISSING));
-	EXPECT_DONE(l->uffd, COPY, page_at(l, 0), src_at(l, 0), l->m.page);
+	EXPECT_OP(DONE, l->uffd, COPY, page_at(l, 0), src_at(l, 0), l->m.page,
+		  0);
 	ASSERT_EQ(0, hog(l, 0));
 	pid = fork();
 	ASSERT_LE(0, pid);
@@ -338,19 +364,19 @@ TEST_F(pool, cgroup_limit)
 	/* One of them belongs to the file. */
 	ASSERT_EQ(0, lab_write(group, "hugetlb.2MB.max", "6291456"));
 	before = pool(l);
-	EXPECT_PARTIAL(2 * page, l->uffd, COPY, page_at(l, 0), l->src,
-		       4 * page);
-	EXPECT_POOL(l, taken(l, before, 2, 2));
+	EXPECT_OP(PARTIAL(2 * page), l->uffd, COPY, page_at(l, 0), l->src,
+		  4 * page, 0);
+	EXPECT_POOL(l->m.page, taken(l, before, 2, 2));
 	before = pool(l);
-	EXPECT_FAILED(-ENOMEM, l->uffd, COPY, page_at(l, 2), l->src,
-		      page);
-	EXPECT_FAILED(-EEXIST, l->uffd, COPY, page_at(l, 0), l->src,
-		      page);
-	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 5), NULL, page);
-	EXPECT_DONE(l->uffd, POISON, page_at(l, 6), NULL, page);
-	EXPECT_POOL(l, before);
+	EXPECT_OP(FAILED(-ENOMEM), l->uffd, COPY, page_at(l, 2), l->src, page,
+		  0);
+	EXPECT_OP(FAILED(-EEXIST), l->uffd, COPY, page_at(l, 0), l->src, page,
+		  0);
+	EXPECT_OP(DONE, l->uffd, CONTINUE, page_at(l, 5), NULL, page, 0);
+	EXPECT_OP(DONE, l->uffd, POISON, page_at(l, 6), NULL, page, 0);
+	EXPECT_POOL(l->m.page, before);
 	ASSERT_EQ(0, lab_write(group, "hugetlb.2MB.max", "max"));
-	EXPECT_DONE(l->uffd, COPY, page_at(l, 2), l->src, page);
+	EXPECT_OP(DONE, l->uffd, COPY, page_at(l, 2), l->src, page, 0);
 }
 
 /* si_addr_lsb reports how much memory is lost. */
@@ -374,22 +400,23 @@ TEST_F(pool, poison)
 
 	sigaction(SIGBUS, &sa, NULL);
 	ASSERT_EQ(0, arm(l, LAB_MISSING));
-	EXPECT_DONE(l->uffd, POISON, page_at(l, 4), NULL, 2 * l->m.page);
+	EXPECT_OP(DONE, l->uffd, POISON, page_at(l, 4), NULL, 2 * l->m.page, 0);
 	EXPECT_EQ(SIGBUS, lab_access(last, false, &v, &code));
 	EXPECT_EQ(BUS_MCEERR_AR, code);
 	EXPECT_EQ(__builtin_ctzl(l->m.page),
 		  __atomic_load_n(&poison_lsb, __ATOMIC_RELAXED));
-	EXPECT_FAILED(-EEXIST, l->uffd, POISON, page_at(l, 4), NULL,
-		      l->m.page);
-	EXPECT_NO_MSG(l);
-	EXPECT_POOL(l, before);
+	EXPECT_OP(FAILED(-EEXIST), l->uffd, POISON, page_at(l, 4), NULL,
+		  l->m.page, 0);
+	EXPECT_FALSE(has_msg(l));
+	EXPECT_POOL(l->m.page, before);
 	/* COPY replaces it, DONTNEED removes it. */
-	EXPECT_DONE(l->uffd, COPY, page_at(l, 4), src_at(l, 4), l->m.page);
-	EXPECT_ACCESS(last, false, src_at(l, 4)[l->m.page - 1]);
-	EXPECT_POOL(l, taken(l, before, 1, 1));
+	EXPECT_OP(DONE, l->uffd, COPY, page_at(l, 4), src_at(l, 4), l->m.page,
+		  0);
+	EXPECT_EQ(src_at(l, 4)[l->m.page - 1], read_byte(last));
+	EXPECT_POOL(l->m.page, taken(l, before, 1, 1));
 	ASSERT_EQ(0, madvise(page_at(l, 5), l->m.page, MADV_DONTNEED));
 	ASSERT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
-	EXPECT_ACCESS(page_at(l, 5), false, 0);
+	EXPECT_EQ(0, read_byte(page_at(l, 5)));
 }
 
 /* COPY drops its locks to read the source: what can happen meanwhile */
@@ -402,7 +429,7 @@ TEST_F(pool, unmapped_meanwhile)
 	ASSERT_EQ(0, arm(l, LAB_MISSING));
 	ASSERT_EQ(0, copier_start(&c, l));
 	ASSERT_EQ(0, munmap(l->m.area, l->m.len));
-	EXPECT_COPIED(&c, -ENOENT);
+	EXPECT_EQ(-ENOENT, copier_result(&c));
 }
 
 TEST_F(pool, truncated_meanwhile)
@@ -413,7 +440,7 @@ TEST_F(pool, truncated_meanwhile)
 	ASSERT_EQ(0, arm(l, LAB_MISSING));
 	ASSERT_EQ(0, copier_start(&c, l));
 	ASSERT_EQ(0, ftruncate(l->m.fd, 2 * l->m.page));
-	EXPECT_COPIED(&c, lab_is_shared(&l->m) ? -EFAULT : 0);
+	EXPECT_EQ(lab_is_shared(&l->m) ? -EFAULT : 0, copier_result(&c));
 	EXPECT_EQ(!c.ret, lab_pm(page_at(l, 2), LAB_PM_PRESENT));
 }
 
@@ -426,7 +453,7 @@ TEST_F(pool, punched_meanwhile)
 	ASSERT_EQ(0, arm(l, LAB_MISSING));
 	ASSERT_EQ(0, copier_start(&c, l));
 	ASSERT_EQ(0, punch_file(l, 2, 1));
-	EXPECT_COPIED(&c, 0);
+	EXPECT_EQ(0, copier_result(&c));
 	EXPECT_TRUE(same_at(l, page_at(l, 2), 2));
 }
 
@@ -440,11 +467,13 @@ TEST_F(pool, written_meanwhile)
 	before = pool(l);
 	ASSERT_EQ(0, copier_start(&c, l));
 	memcpy(alias_at(l, 2), src_at(l, 5), l->m.page);
-	EXPECT_COPIED(&c, lab_is_shared(&l->m) ? -EEXIST : 0);
+	EXPECT_EQ(lab_is_shared(&l->m) ? -EEXIST : 0, copier_result(&c));
 	EXPECT_TRUE(same_at(l, page_at(l, 2), lab_is_shared(&l->m) ? 5 : 2));
 	EXPECT_TRUE(same_at(l, alias_at(l, 2), 5));
-	EXPECT_POOL(l, lab_is_shared(&l->m) ? taken(l, before, 1, 1) :
-					      taken(l, before, 2, 2));
+	EXPECT_POOL(l->m.page, lab_is_shared(&l->m) ? taken(l, before, 1,
+							    1) : taken(l,
+								       before,
+								       2, 2));
 }
 
 TEST_F(pool, poisoned_meanwhile)
@@ -454,8 +483,8 @@ TEST_F(pool, poisoned_meanwhile)
 
 	ASSERT_EQ(0, arm(l, LAB_MISSING));
 	ASSERT_EQ(0, copier_start(&c, l));
-	EXPECT_DONE(l->uffd, POISON, page_at(l, 2), NULL, l->m.page);
-	EXPECT_COPIED(&c, 0);
+	EXPECT_OP(DONE, l->uffd, POISON, page_at(l, 2), NULL, l->m.page, 0);
+	EXPECT_EQ(0, copier_result(&c));
 	EXPECT_TRUE(same_at(l, page_at(l, 2), 2));
 }
 
@@ -473,7 +502,7 @@ TEST_F(pool, source_gone_meanwhile)
 	ASSERT_EQ(0, lab_join(c.thread, LAB_DEADLINE_MS));
 	EXPECT_EQ(-EFAULT, c.ret);
 	EXPECT_EQ(-EFAULT, c.done);
-	EXPECT_POOL(l, before);
+	EXPECT_POOL(l->m.page, before);
 }
 
 /*
@@ -495,7 +524,7 @@ TEST_F(pool, wp_gone_meanwhile)
 	ASSERT_EQ(0, copier_end(&c));
 	EXPECT_TRUE(!c.ret || c.ret == -EINVAL || c.ret == -EAGAIN);
 	EXPECT_EQ(!c.ret, lab_pm(page_at(l, 2), LAB_PM_PRESENT));
-	EXPECT_POOL(l, c.ret ? before : taken(l, before, 1, 1));
+	EXPECT_POOL(l->m.page, c.ret ? before : taken(l, before, 1, 1));
 }
 
 /*
@@ -542,8 +571,8 @@ TEST_F(policy, bind)
 			ASSERT_EQ(0, madvise(src_at(l, i), l->m.page,
 					     MADV_DONTNEED));
 		}
-		EXPECT_DONE(l->uffd, COPY, page_at(l, i), src_at(l, i),
-			    l->m.page);
+		EXPECT_OP(DONE, l->uffd, COPY, page_at(l, i), src_at(l, i),
+			  l->m.page, 0);
 		EXPECT_EQ(here - 1, node_free(node));
 		EXPECT_EQ(there, node_free(!node));
 		EXPECT_TRUE(same_at(l, page_at(l, i), i));
@@ -563,33 +592,41 @@ TEST_F(noreserve, copy_takes_what_is_free)
 
 	EXPECT_EQ(self->start.reserved, before.reserved);
 	ASSERT_EQ(0, arm(l, LAB_MISSING));
-	EXPECT_DONE(l->uffd, COPY, l->m.area, l->src, 2 * l->m.page);
-	EXPECT_POOL(l, taken(l, before, 2, 0));
+	EXPECT_OP(DONE, l->uffd, COPY, l->m.area, l->src, 2 * l->m.page, 0);
+	EXPECT_POOL(l->m.page, taken(l, before, 2, 0));
 	ASSERT_EQ(0, punch_file(l, 0, 1));
-	EXPECT_POOL(l, taken(l, before, 1, 0));
+	EXPECT_POOL(l->m.page, taken(l, before, 1, 0));
 	ASSERT_EQ(0, punch_file(l, 1, 1));
-	EXPECT_POOL(l, before);
+	EXPECT_POOL(l->m.page, before);
 }
 
 TEST_F(noreserve, errors)
 {
 	struct lab *l = &self->l;
+	struct lab_pool kept;
 	size_t page = l->m.page;
 
 	ASSERT_EQ(0, arm(l, all_modes(&l->m)));
-	EXPECT_DONE(l->uffd, COPY, page_at(l, 0), l->src, page);
-	EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EEXIST, l->uffd, COPY,
-					   page_at(l, 0), l->src, page));
-	EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EFAULT, l->uffd, CONTINUE,
-					   page_at(l, 1), NULL, page));
+	EXPECT_OP(DONE, l->uffd, COPY, page_at(l, 0), l->src, page, 0);
+	kept = pool(l);
+	EXPECT_OP(FAILED(-EEXIST), l->uffd, COPY, page_at(l, 0), l->src, page,
+		  0);
+	EXPECT_POOL(l->m.page, kept);
+	kept = pool(l);
+	EXPECT_OP(FAILED(-EFAULT), l->uffd, CONTINUE, page_at(l, 1), NULL, page,
+		  0);
+	EXPECT_POOL(l->m.page, kept);
 	ASSERT_EQ(0, mprotect(src_at(l, 2), page, PROT_NONE));
-	EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EFAULT, l->uffd, COPY,
-					   page_at(l, 1), src_at(l, 2), page));
+	kept = pool(l);
+	EXPECT_OP(FAILED(-EFAULT), l->uffd, COPY, page_at(l, 1), src_at(l, 2),
+		  page, 0);
+	EXPECT_POOL(l->m.page, kept);
 	ASSERT_EQ(0, ftruncate(l->m.fd, 4 * page));
 	if (lab_is_shared(&l->m)) {
-		EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EFAULT, l->uffd, COPY,
-						   page_at(l, 4), l->src,
-						   page));
+		kept = pool(l);
+		EXPECT_OP(FAILED(-EFAULT), l->uffd, COPY, page_at(l, 4), l->src,
+			  page, 0);
+		EXPECT_POOL(l->m.page, kept);
 	}
 }
 
@@ -605,20 +642,19 @@ TEST_F(noreserve, pool_is_empty)
 	ASSERT_EQ(0, arm(l, LAB_MISSING));
 	ASSERT_EQ(0, hog(l, 1));
 	before = pool(l);
-	EXPECT_PARTIAL(page, l->uffd, COPY, page_at(l, 0), l->src, 3 * page);
-	EXPECT_POOL(l, taken(l, before, 1, 0));
+	EXPECT_OP(PARTIAL(page), l->uffd, COPY, page_at(l, 0), l->src, 3 * page,
+		  0);
+	EXPECT_POOL(l->m.page, taken(l, before, 1, 0));
 	before = pool(l);
-	EXPECT_FAILED(-ENOMEM, l->uffd, COPY, page_at(l, 1), l->src,
-		      page);
+	EXPECT_OP(FAILED(-ENOMEM), l->uffd, COPY, page_at(l, 1), l->src, page,
+		  0);
 	/* The source has not been read at that point. */
-	EXPECT_FAILED(-ENOMEM, l->uffd, COPY, page_at(l, 1), NULL,
-		      page);
-	EXPECT_FAILED(-EEXIST, l->uffd, COPY, page_at(l, 0), NULL,
-		      page);
-	EXPECT_FAILED(-EFAULT, l->uffd, CONTINUE, page_at(l, 1), NULL,
-		      page);
-	EXPECT_DONE(l->uffd, POISON, page_at(l, 2), NULL, page);
-	EXPECT_POOL(l, before);
+	EXPECT_OP(FAILED(-ENOMEM), l->uffd, COPY, page_at(l, 1), NULL, page, 0);
+	EXPECT_OP(FAILED(-EEXIST), l->uffd, COPY, page_at(l, 0), NULL, page, 0);
+	EXPECT_OP(FAILED(-EFAULT), l->uffd, CONTINUE, page_at(l, 1), NULL, page,
+		  0);
+	EXPECT_OP(DONE, l->uffd, POISON, page_at(l, 2), NULL, page, 0);
+	EXPECT_POOL(l->m.page, before);
 	/* The kernel has no page either. */
 	ASSERT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
 	EXPECT_EQ(SIGBUS, lab_access(page_at(l, 1), false, &v, &code));
@@ -634,7 +670,7 @@ TEST_F(noreserve, pool_emptied_meanwhile)
 	ASSERT_EQ(0, arm(l, LAB_MISSING));
 	ASSERT_EQ(0, copier_start(&c, l));
 	ASSERT_EQ(0, hog(l, 0));
-	EXPECT_COPIED(&c, -ENOMEM);
+	EXPECT_EQ(-ENOMEM, copier_result(&c));
 	EXPECT_FALSE(lab_pm(page_at(l, 2), LAB_PM_PRESENT));
 }
 
@@ -644,6 +680,7 @@ TEST_F(noreserve, surplus)
 	static const char dir[] =
 		"/sys/kernel/mm/hugepages/hugepages-2048kB";
 	struct lab *l = &self->l;
+	struct lab_pool kept;
 	struct lab_pool before, more;
 
 	ASSERT_EQ(0, arm(l, LAB_MISSING));
@@ -651,21 +688,24 @@ TEST_F(noreserve, surplus)
 	ASSERT_EQ(0, lab_write(dir, "nr_overcommit_hugepages", "1"));
 	before = pool(l);
 	ASSERT_EQ(0, mprotect(src_at(l, 1), l->m.page, PROT_NONE));
-	EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EFAULT, l->uffd, COPY,
-					   page_at(l, 1), src_at(l, 1),
-					   l->m.page));
-	EXPECT_PARTIAL(l->m.page, l->uffd, COPY, page_at(l, 2), src_at(l, 2),
-		       2 * l->m.page);
+	kept = pool(l);
+	EXPECT_OP(FAILED(-EFAULT), l->uffd, COPY, page_at(l, 1), src_at(l, 1),
+		  l->m.page, 0);
+	EXPECT_POOL(l->m.page, kept);
+	EXPECT_OP(PARTIAL(l->m.page), l->uffd, COPY, page_at(l, 2), src_at(l,
+									   2),
+		  2 * l->m.page, 0);
 	more = taken(l, before, 1, 0);
 	more.free++;
 	more.total++;
 	more.surplus++;
-	EXPECT_POOL(l, more);
-	EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-ENOMEM, l->uffd, COPY,
-					   page_at(l, 3), src_at(l, 3),
-					   l->m.page));
+	EXPECT_POOL(l->m.page, more);
+	kept = pool(l);
+	EXPECT_OP(FAILED(-ENOMEM), l->uffd, COPY, page_at(l, 3), src_at(l, 3),
+		  l->m.page, 0);
+	EXPECT_POOL(l->m.page, kept);
 	ASSERT_EQ(0, punch_file(l, 2, 1));
-	EXPECT_POOL(l, before);
+	EXPECT_POOL(l->m.page, before);
 	EXPECT_EQ(0, lab_write(dir, "nr_overcommit_hugepages", "0"));
 }
 
@@ -686,6 +726,7 @@ static void hwpoison_told(int sig)
 TEST_F(hwpoison, of_the_file)
 {
 	struct lab *l = &self->l;
+	struct lab_pool kept;
 	char pfn[24];
 
 	file_write(l, 3, 1);
@@ -698,12 +739,15 @@ TEST_F(hwpoison, of_the_file)
 	 */
 	signal(SIGBUS, hwpoison_told);
 	ASSERT_EQ(0, madvise(alias_at(l, 3), LAB_PAGE, MADV_HWPOISON));
-	EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EIO, l->uffd, CONTINUE,
-					   page_at(l, 3), NULL, l->m.page));
+	kept = pool(l);
+	EXPECT_OP(FAILED(-EIO), l->uffd, CONTINUE, page_at(l, 3), NULL,
+		  l->m.page, 0);
+	EXPECT_POOL(l->m.page, kept);
 	if (lab_is_shared(&l->m)) {
-		EXPECT_KEEPS_POOL(l, EXPECT_FAILED(-EEXIST, l->uffd, COPY,
-						   page_at(l, 3), l->src,
-						   l->m.page));
+		kept = pool(l);
+		EXPECT_OP(FAILED(-EEXIST), l->uffd, COPY, page_at(l, 3), l->src,
+			  l->m.page, 0);
+		EXPECT_POOL(l->m.page, kept);
 	}
 	ASSERT_EQ(0, ftruncate(l->m.fd, 0));
 	EXPECT_EQ(0, lab_write("/sys/kernel/debug/hwpoison", "unpoison-pfn",
@@ -723,13 +767,13 @@ TEST_F(private, file_page_is_not_missing)
 	file_write(l, 0, 2);
 	ASSERT_EQ(0, arm(l, LAB_MISSING));
 	before = pool(l);
-	EXPECT_ACCESS(page_at(l, 0), false, src_at(l, 0)[0]);
-	EXPECT_POOL(l, before);
-	EXPECT_ACCESS(page_at(l, 0), true, 7);
-	EXPECT_POOL(l, taken(l, before, 1, 1));
-	EXPECT_ACCESS(page_at(l, 1), true, 7);
-	EXPECT_POOL(l, taken(l, before, 2, 2));
-	EXPECT_NO_MSG(l);
+	EXPECT_EQ(src_at(l, 0)[0], read_byte(page_at(l, 0)));
+	EXPECT_POOL(l->m.page, before);
+	EXPECT_EQ(0, write_byte(page_at(l, 0), 7));
+	EXPECT_POOL(l->m.page, taken(l, before, 1, 1));
+	EXPECT_EQ(0, write_byte(page_at(l, 1), 7));
+	EXPECT_POOL(l->m.page, taken(l, before, 2, 2));
+	EXPECT_FALSE(has_msg(l));
 	EXPECT_TRUE(same_at(l, alias_at(l, 0), 0));
 }
 
@@ -743,11 +787,11 @@ TEST_F(private, continue_then_write)
 	ASSERT_EQ(0, arm(l, LAB_MINOR));
 	ASSERT_EQ(0, hog(l, 0));
 	before = pool(l);
-	EXPECT_DONE(l->uffd, CONTINUE, page_at(l, 0), NULL, l->m.page);
-	EXPECT_POOL(l, before);
-	EXPECT_ACCESS(page_at(l, 0), true, 7);
-	EXPECT_NO_MSG(l);
-	EXPECT_POOL(l, taken(l, before, 1, 1));
+	EXPECT_OP(DONE, l->uffd, CONTINUE, page_at(l, 0), NULL, l->m.page, 0);
+	EXPECT_POOL(l->m.page, before);
+	EXPECT_EQ(0, write_byte(page_at(l, 0), 7));
+	EXPECT_FALSE(has_msg(l));
+	EXPECT_POOL(l->m.page, taken(l, before, 1, 1));
 	EXPECT_TRUE(same_at(l, alias_at(l, 0), 0));
 	/* A punch also removes the private copy, as before. */
 	ASSERT_EQ(0, punch_file(l, 0, 1));

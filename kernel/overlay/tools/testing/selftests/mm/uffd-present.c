@@ -33,7 +33,7 @@ TEST_F(zeroes, skip_poison)
 	EXPECT_EQ(SIGBUS, lab_access(page_at(l, 3), false, &value, NULL));
 	EXPECT_FILL(l, _UFFDIO_POISON, 2, 2, SKIP_PRESENT, 0, 2, 0);
 	EXPECT_TRUE(lab_all(page_at(l, 4), l->m.page, 0));
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 LAB_FIXTURE(marker);
@@ -66,7 +66,7 @@ TEST_F(marker, protected_holes_are_filled)
 			EXPECT_EQ(SIGBUS, lab_access(page_at(l, 1), false,
 						     &value, NULL));
 		}
-		EXPECT_NO_MSG(l);
+		EXPECT_FALSE(has_msg(l));
 		ASSERT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
 		lab_mem_drop(&l->m);
 		ASSERT_EQ(0, lab_mem_make(&l->m, variant->type, PAGES));

@@ -81,7 +81,7 @@ TEST_F(huge, fill_is_small)
 	EXPECT_EQ(0, lab_zeropage(l->uffd, page_at(l, 4), l->m.page, 0, NULL));
 	EXPECT_TOUCHED(&t, 4);
 	EXPECT_EQ(lab_is_shared(&l->m) ? 2 : 0, lab_file_pages(&l->m));
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /*
@@ -96,13 +96,13 @@ TEST_F(huge, hole_under_minor)
 
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,
 				  NULL));
-	EXPECT_ACCESS(page_at(l, 3), false, 0);
-	EXPECT_NO_MSG(l);
+	EXPECT_EQ(0, read_byte(page_at(l, 3)));
+	EXPECT_FALSE(has_msg(l));
 	/* As large a folio as policy allows, like any other fault on a hole. */
 	EXPECT_EQ(512, lab_file_pages(&l->m));
 	if (lab_pm(page_at(l, 4), LAB_PM_PRESENT)) {
-		EXPECT_ACCESS(page_at(l, 4), false, 0);
-		EXPECT_NO_MSG(l);
+		EXPECT_EQ(0, read_byte(page_at(l, 4)));
+		EXPECT_FALSE(has_msg(l));
 		return;
 	}
 	EXPECT_FAULT(l, &t, page_at(l, 4), false, 0, UFFD_PAGEFAULT_FLAG_MINOR);
@@ -142,7 +142,7 @@ TEST_F(huge, continues_by_page)
 	for (i = 100; i < l->m.pages; i++) {
 		ASSERT_EQ((char)i, page_at(l, i)[i]);
 	}
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 #define MAP_HUGE UFFDIO_CONTINUE_MODE_MAP_HUGE
@@ -184,7 +184,7 @@ TEST_F(huge, continues_whole)
 	}
 	page_at(l, 9)[9] = 77;
 	EXPECT_EQ(whole ? 77 : 9, alias_at(l, 9)[9]);
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 
 	/* The file has it: the second mapping sees it. */
 	EXPECT_EQ(-EEXIST, lab_continue(l->uffd, l->m.area, LAB_HUGE, MAP_HUGE,
@@ -208,10 +208,10 @@ TEST_F(huge, continues_whole)
 		EXPECT_EQ((__s64)(506 * l->m.page), done);
 		EXPECT_TOUCHED(&t, 6);
 	}
-	EXPECT_ACCESS(page_at(l, 511) + 511, false, (char)511);
+	EXPECT_EQ((char)511, read_byte(page_at(l, 511) + 511));
 	EXPECT_FALSE(lab_mapped_whole(page_at(l, 6)));
 	EXPECT_EQ(whole, lab_mapped_whole(page_at(l, 512)));
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /* Not by one entry: not requested, less than a huge page, or truncated */
@@ -267,9 +267,9 @@ TEST_F(huge, continues_protected)
 		     UFFD_PAGEFAULT_FLAG_WRITE);
 	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 3), l->m.page, 0));
 	EXPECT_TOUCHED(&t, 7);
-	EXPECT_ACCESS(page_at(l, 5), true, 8);
+	EXPECT_EQ(0, write_byte(page_at(l, 5), 8));
 	EXPECT_EQ(1, page_at(l, 4)[0]);
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /*
@@ -345,7 +345,7 @@ TEST_F(huge, splits_without_faults)
 				continue;
 			ASSERT_TRUE(same_at(l, page_at(l, i), i));
 		}
-		EXPECT_NO_MSG(l);
+		EXPECT_FALSE(has_msg(l));
 		/* Start over with new memory. */
 		ASSERT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
 		lab_mem_drop(&l->m);
@@ -379,7 +379,7 @@ TEST_F(huge, splits_with_faults)
 						  l->m.page, MAP_HUGE, NULL));
 			EXPECT_TOUCHED(&t, src_at(l, 6)[0]);
 		}
-		EXPECT_NO_MSG(l);
+		EXPECT_FALSE(has_msg(l));
 		ASSERT_EQ(0, lab_unregister(l->uffd, l->m.area, l->m.len));
 		lab_mem_drop(&l->m);
 		ASSERT_EQ(0, lab_mem_make(&l->m, variant->type, 1024));
@@ -413,7 +413,7 @@ TEST_F(huge, fills_whole)
 	if (whole) {
 		EXPECT_EQ(0, memcmp(l->m.alias, l->src, l->m.len));
 	}
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 
 	/* The file has it: the second mapping sees it. */
 	expect_present(_metadata, l);
@@ -422,8 +422,8 @@ TEST_F(huge, fills_whole)
 	ASSERT_EQ(0, madvise(page_at(l, 5), l->m.page, MADV_DONTNEED));
 	if (whole) {
 		/* The file has it, so the kernel maps it again. */
-		EXPECT_ACCESS(page_at(l, 5) + 5, false, src_at(l, 5)[5]);
-		EXPECT_NO_MSG(l);
+		EXPECT_EQ(src_at(l, 5)[5], read_byte(page_at(l, 5) + 5));
+		EXPECT_FALSE(has_msg(l));
 		EXPECT_EQ(pages, lab_file_pages(&l->m));
 		ASSERT_EQ(0, madvise(page_at(l, 5), l->m.page, MADV_REMOVE));
 		EXPECT_EQ(pages - 1, lab_file_pages(&l->m));
@@ -436,7 +436,7 @@ TEST_F(huge, fills_whole)
 	EXPECT_TOUCHED(&t, src_at(l, 5)[5]);
 	EXPECT_EQ(pages, lab_file_pages(&l->m));
 	EXPECT_TRUE(same_pages(l, 0, l->m.pages));
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /*
@@ -555,10 +555,10 @@ TEST_F(huge, fills_protected)
 	EXPECT_TRUE(lab_pm(page_at(l, 516), LAB_PM_UFFD_WP));
 	EXPECT_FALSE(lab_pm(page_at(l, 517), LAB_PM_UFFD_WP));
 	EXPECT_TRUE(same_pages(l, 0, l->m.pages));
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 
-	EXPECT_ACCESS(page_at(l, 517), true, 8);
-	EXPECT_NO_MSG(l);
+	EXPECT_EQ(0, write_byte(page_at(l, 517), 8));
+	EXPECT_FALSE(has_msg(l));
 	EXPECT_FAULT(l, &t, page_at(l, 3), true, 6, UFFD_PAGEFAULT_FLAG_WP |
 		     UFFD_PAGEFAULT_FLAG_WRITE);
 	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 3), l->m.page, 0));
@@ -568,7 +568,7 @@ TEST_F(huge, fills_protected)
 	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 515), l->m.page, 0));
 	EXPECT_TOUCHED(&t, 7);
 	EXPECT_TRUE(same_at(l, page_at(l, 516), 516));
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /*
@@ -619,13 +619,13 @@ TEST_F(huge, zeropage_whole)
 	EXPECT_TRUE(lab_all(l->m.area, l->m.len, 0));
 	EXPECT_EQ(-EEXIST, lab_zeropage(l->uffd, page_at(l, 512), LAB_HUGE, 0,
 					NULL));
-	EXPECT_ACCESS(page_at(l, 5), true, 5);
+	EXPECT_EQ(0, write_byte(page_at(l, 5), 5));
 	if (whole) {
 		EXPECT_EQ(5, alias_at(l, 5)[0]);
 		alias_at(l, 5)[0] = 0;
 		EXPECT_TRUE(lab_all(l->m.alias, l->m.len, 0));
 	}
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 TEST_F(huge, fills_from_absent)
@@ -648,8 +648,8 @@ TEST_F(huge, missing_not_when_present)
 	EXPECT_EQ(lab_is_shared(&l->m) ? -EEXIST : 0,
 		  lab_copy(l->uffd, page_at(l, 9), src_at(l, 1), l->m.page, 0,
 			   NULL));
-	EXPECT_ACCESS(page_at(l, 8), false, 0);
-	EXPECT_NO_MSG(l);
+	EXPECT_EQ(0, read_byte(page_at(l, 8)));
+	EXPECT_FALSE(has_msg(l));
 }
 
 /* A huge page that is swapped out in parts is still present. */

@@ -110,9 +110,9 @@ TEST_F(mem, fork_without_event)
 		_exit(0);
 	}
 	ASSERT_EQ(0, wait_child(pid, LAB_DEADLINE_MS));
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 	if (lab_is_shared(&l->m)) {
-		EXPECT_ACCESS(page_at(l, 3), false, 0x33);
+		EXPECT_EQ(0x33, read_byte(page_at(l, 3)));
 		return;
 	}
 	/*
@@ -278,10 +278,10 @@ TEST_F(mem, mremap_without_event)
 	EXPECT_CALL_ENDS(&c, (long)c.to);
 	l->m.area = c.to;
 	EXPECT_TRUE(same_at(l, page_at(l, 2), 2));
-	EXPECT_ACCESS(page_at(l, 2), true, 1);
-	EXPECT_ACCESS(page_at(l, 1), false, 0);
+	EXPECT_EQ(0, write_byte(page_at(l, 2), 1));
+	EXPECT_EQ(0, read_byte(page_at(l, 1)));
 	EXPECT_EQ(SIGBUS, lab_access(page_at(l, 3), false, &v, NULL));
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 	EXPECT_EQ(-ENOENT, lab_copy(l->uffd, page_at(l, 0), src_at(l, 0),
 				    l->m.page, 0, NULL));
 }
@@ -325,9 +325,11 @@ TEST_F(mem, munmap_under_a_fault)
 				  NULL));
 	EXPECT_FAULT(l, &t, page_at(l, 3), false, 0, 0);
 	ASSERT_EQ(0, munmap(page_at(l, 3), l->m.page));
-	EXPECT_BLOCKED(&t);
+	ASSERT_TRUE(touch_waits(&t));
 	EXPECT_EQ(0, lab_wake(l->uffd, page_at(l, 3), l->m.page));
-	EXPECT_SIGNALLED(&t, SIGSEGV, SEGV_MAPERR);
+	ASSERT_EQ(0, lab_touch_wait(&t, LAB_DEADLINE_MS));
+	EXPECT_EQ(SIGSEGV, t.sig);
+	EXPECT_EQ(SEGV_MAPERR, t.code);
 }
 
 static long do_madvise(struct call *c)
@@ -356,7 +358,7 @@ TEST_F(mem, dontneed_with_event)
 	if (lab_is_shared(&l->m)) {
 		/* The file still has it. */
 		EXPECT_TRUE(same_at(l, page_at(l, 1), 1));
-		EXPECT_NO_MSG(l);
+		EXPECT_FALSE(has_msg(l));
 		return;
 	}
 	EXPECT_FAULT(l, &t, page_at(l, 2), true, 1, UFFD_PAGEFAULT_FLAG_WRITE);
@@ -429,7 +431,7 @@ TEST_F(shared, punch_hole)
 	ASSERT_EQ(0, lab_copy(l->uffd, l->m.area, l->src, l->m.len, 0, NULL));
 	ASSERT_EQ(0, fallocate(l->m.fd, FALLOC_FL_PUNCH_HOLE |
 			       FALLOC_FL_KEEP_SIZE, l->m.page, 2 * l->m.page));
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 	EXPECT_FAULT(l, &t, page_at(l, 2), false, 0, 0);
 	/* Punched again while a thread waits for the page */
 	ASSERT_EQ(0, fallocate(l->m.fd, FALLOC_FL_PUNCH_HOLE |
@@ -462,7 +464,7 @@ TEST_F(shared, punch_hole_minor)
 	EXPECT_EQ(-EFAULT, lab_continue(l->uffd, page_at(l, 2), l->m.page, 0,
 					NULL));
 	EXPECT_EQ(0, lab_wake(l->uffd, page_at(l, 2), l->m.page));
-	EXPECT_MSG(l, 2, 0);
+	ASSERT_EQ(0, next_fault(l, 2));
 	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 2), src_at(l, 3), l->m.page,
 			      0, NULL));
 	EXPECT_TOUCHED(&t, src_at(l, 3)[0]);
@@ -485,9 +487,11 @@ TEST_F(shared, truncate)
 	EXPECT_EQ(BUS_ADRERR, code);
 	EXPECT_EQ(-EFAULT, lab_copy(l->uffd, page_at(l, 6), src_at(l, 6),
 				    l->m.page, 0, NULL));
-	EXPECT_BLOCKED(&t);
+	ASSERT_TRUE(touch_waits(&t));
 	EXPECT_EQ(0, lab_wake(l->uffd, page_at(l, 6), l->m.page));
-	EXPECT_SIGNALLED(&t, SIGBUS, BUS_ADRERR);
+	ASSERT_EQ(0, lab_touch_wait(&t, LAB_DEADLINE_MS));
+	EXPECT_EQ(SIGBUS, t.sig);
+	EXPECT_EQ(BUS_ADRERR, t.code);
 	EXPECT_TRUE(same_at(l, page_at(l, 1), 1));
 
 	/* Extended again: holes */
@@ -517,7 +521,7 @@ TEST_F(private, punch_and_truncate)
 	ASSERT_EQ(0, ftruncate(l->m.fd, 2 * l->m.page));
 	EXPECT_TRUE(same_at(l, page_at(l, 1), 1));
 	EXPECT_EQ(SIGBUS, lab_access(page_at(l, 3), false, &v, NULL));
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /*

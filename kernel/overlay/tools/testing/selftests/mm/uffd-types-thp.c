@@ -60,7 +60,7 @@ TEST_F(thp, missing_by_page)
 	EXPECT_EQ(-1, madvise(l->m.area, LAB_HUGE, MADV_COLLAPSE));
 	EXPECT_EQ(0, lab_zeropage(l->uffd, page_at(l, 4), 508 * l->m.page, 0,
 				  NULL));
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 	EXPECT_TRUE(same_pages(l, 0, 4));
 }
 
@@ -92,7 +92,7 @@ TEST_F(thp, fills_whole)
 	src_at(l, 9)[9]++;
 	page_at(l, 9)[9]++;
 	EXPECT_TRUE(same_pages(l, 0, l->m.pages));
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 
 	expect_present(_metadata, l);
 	EXPECT_TRUE(lab_mapped_whole(page_at(l, 0)));
@@ -115,7 +115,7 @@ TEST_F(thp, taken_apart)
 	EXPECT_TRUE(lab_mapped_whole(page_at(l, 512)));
 	EXPECT_TRUE(same_pages(l, 0, 5));
 	EXPECT_TRUE(same_pages(l, 6, l->m.pages - 6));
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 	EXPECT_FAULT(l, &t, page_at(l, 5), true, 5, UFFD_PAGEFAULT_FLAG_WRITE);
 	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 5), src_at(l, 5), l->m.page,
 			      0, NULL));
@@ -136,7 +136,7 @@ TEST_F(thp, taken_apart)
 	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 601), src_at(l, 601),
 			      l->m.page, 0, NULL));
 	EXPECT_TOUCHED(&t, src_at(l, 601)[0]);
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /* All of a huge page can be protected as one; for a part it is split. */
@@ -158,9 +158,9 @@ TEST_F(thp, protected)
 	EXPECT_TRUE(lab_pm(page_at(l, 3), LAB_PM_UFFD_WP));
 	EXPECT_TRUE(lab_pm(page_at(l, 4), LAB_PM_UFFD_WP));
 	EXPECT_FALSE(lab_pm(page_at(l, 5), LAB_PM_UFFD_WP));
-	EXPECT_ACCESS(page_at(l, 2), true, src_at(l, 2)[0]);
-	EXPECT_ACCESS(page_at(l, 5), true, src_at(l, 5)[0]);
-	EXPECT_NO_MSG(l);
+	EXPECT_EQ(0, write_byte(page_at(l, 2), src_at(l, 2)[0]));
+	EXPECT_EQ(0, write_byte(page_at(l, 5), src_at(l, 5)[0]));
+	EXPECT_FALSE(has_msg(l));
 	EXPECT_FAULT(l, &t, page_at(l, 3), true, src_at(l, 3)[0],
 		     UFFD_PAGEFAULT_FLAG_WP | UFFD_PAGEFAULT_FLAG_WRITE);
 	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 3), l->m.page, 0));
@@ -177,7 +177,7 @@ TEST_F(thp, protected)
 	EXPECT_FALSE(lab_mapped_whole(page_at(l, 512)));
 	EXPECT_TRUE(lab_pm(page_at(l, 601), LAB_PM_UFFD_WP));
 	EXPECT_TRUE(same_pages(l, 0, l->m.pages));
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /* MOVE of the whole huge page, or of one page of it */
@@ -216,7 +216,7 @@ TEST_F(thp, moves)
 	EXPECT_TOUCHED(&t, 3);
 	page_at(l, 515)[0] = src_at(l, 515)[0];
 	EXPECT_TRUE(same_pages(l, 0, l->m.pages));
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 	lab_mem_drop(&to);
 }
 
@@ -244,9 +244,9 @@ TEST_F(thp, forked)
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
 	EXPECT_TRUE(same_pages(l, 0, l->m.pages));
-	EXPECT_ACCESS(page_at(l, 3), true, src_at(l, 3)[0]);
+	EXPECT_EQ(0, write_byte(page_at(l, 3), src_at(l, 3)[0]));
 	EXPECT_TRUE(same_pages(l, 0, l->m.pages));
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 	ASSERT_EQ(0, madvise(page_at(l, 3), l->m.page, MADV_DONTNEED));
 	EXPECT_FAULT(l, &t, page_at(l, 3), false, 0, 0);
 	EXPECT_EQ(0, lab_copy(l->uffd, page_at(l, 3), src_at(l, 3), l->m.page,
@@ -323,7 +323,7 @@ TEST_F(thp, fills_small_on_request)
 	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 3), l->m.page, 0));
 	EXPECT_TOUCHED(&t, src_at(l, 3)[0]);
 	EXPECT_TRUE(same_pages(l, 0, l->m.pages));
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /*

@@ -47,18 +47,18 @@ TEST_F(mem, write_waits)
 	ASSERT_EQ(0, protect_all(l, LAB_WP));
 	EXPECT_TRUE(same_at(l, page_at(l, 2), 2));
 	EXPECT_FAULT(l, &t, page_at(l, 2) + 7, true, 0x12, WP_WRITE);
-	EXPECT_BLOCKED(&t);
+	ASSERT_TRUE(touch_waits(&t));
 	EXPECT_TRUE(same_at(l, page_at(l, 2), 2));
 	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 2), l->m.page,
 				      UFFDIO_WRITEPROTECT_MODE_DONTWAKE));
-	EXPECT_BLOCKED(&t);
+	ASSERT_TRUE(touch_waits(&t));
 	EXPECT_EQ(0, lab_wake(l->uffd, page_at(l, 2), l->m.page));
 	EXPECT_TOUCHED(&t, 0x12);
 	EXPECT_EQ(0x12, page_at(l, 2)[7]);
 
 	/* This page is unprotected now, the others are not. */
-	EXPECT_ACCESS(page_at(l, 2), true, 1);
-	EXPECT_NO_MSG(l);
+	EXPECT_EQ(0, write_byte(page_at(l, 2), 1));
+	EXPECT_FALSE(has_msg(l));
 	EXPECT_WP_FAULT(l, 1, 1);
 	EXPECT_WP_FAULT(l, 3, 3);
 	/* Once more */
@@ -86,9 +86,9 @@ TEST_F(mem, unregister_lifts)
 	populate(l);
 	ASSERT_EQ(0, protect_all(l, LAB_WP));
 	EXPECT_EQ(0, lab_unregister(l->uffd, l->m.area, 4 * l->m.page));
-	EXPECT_ACCESS(page_at(l, 3), true, 1);
+	EXPECT_EQ(0, write_byte(page_at(l, 3), 1));
 	EXPECT_FALSE(lab_pm(page_at(l, 2), LAB_PM_UFFD_WP));
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 	EXPECT_WP_FAULT(l, 4, 1);
 }
 
@@ -103,7 +103,7 @@ TEST_F(mem, close_lifts)
 	close(l->uffd);
 	l->uffd = -1;
 	EXPECT_TOUCHED(&t, 5);
-	EXPECT_ACCESS(page_at(l, 1), true, 1);
+	EXPECT_EQ(0, write_byte(page_at(l, 1), 1));
 }
 
 /* mprotect() does not change this protection. */
@@ -143,7 +143,7 @@ TEST_F(mem, write_by_the_kernel)
 	t.addr = page_at(l, 6);
 	t.value = 0x66;
 	ASSERT_EQ(0, pthread_create(&t.thread, NULL, reader_fn, &t));
-	EXPECT_MSG(l, 6, WP_WRITE);
+	ASSERT_EQ(WP_WRITE, next_fault(l, 6));
 	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 6), l->m.page, 0));
 	EXPECT_TOUCHED(&t, 0x66);
 	EXPECT_EQ(0x66, page_at(l, 6)[0]);
@@ -165,7 +165,7 @@ TEST_F(mem, copy_protected)
 	EXPECT_EQ((__s64)(3 * l->m.page), done);
 	EXPECT_TRUE(lab_pm(page_at(l, 0), LAB_PM_UFFD_WP));
 	EXPECT_TRUE(same_at(l, page_at(l, 2), 2));
-	EXPECT_MSG(l, 1, WP_WRITE);
+	ASSERT_EQ(WP_WRITE, next_fault(l, 1));
 	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 1), l->m.page, 0));
 	EXPECT_TOUCHED(&t, 0x11);
 	EXPECT_WP_FAULT(l, 0, 1);
@@ -184,12 +184,12 @@ TEST_F(mem, unpopulated)
 	if (lab_is_file(&l->m)) {
 		EXPECT_WP_FAULT(l, 0, 1);
 		/* A read maps the page, protected. */
-		EXPECT_ACCESS(page_at(l, 1), false, 0);
-		EXPECT_NO_MSG(l);
+		EXPECT_EQ(0, read_byte(page_at(l, 1)));
+		EXPECT_FALSE(has_msg(l));
 		EXPECT_WP_FAULT(l, 1, 2);
 	} else {
-		EXPECT_ACCESS(page_at(l, 0), true, 1);
-		EXPECT_NO_MSG(l);
+		EXPECT_EQ(0, write_byte(page_at(l, 0), 1));
+		EXPECT_FALSE(has_msg(l));
 	}
 
 	ASSERT_EQ(0, lab_reopen(l, BASE_FEATURES |
@@ -197,12 +197,12 @@ TEST_F(mem, unpopulated)
 	ASSERT_EQ(0, madvise(l->m.area, l->m.len, MADV_DONTNEED));
 	ASSERT_EQ(0, protect_all(l, LAB_WP));
 	EXPECT_WP_FAULT(l, 2, 1);
-	EXPECT_ACCESS(page_at(l, 3), false, 0);
+	EXPECT_EQ(0, read_byte(page_at(l, 3)));
 	EXPECT_WP_FAULT(l, 3, 2);
 	/* Unprotected before there was a page */
 	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 4), l->m.page, 0));
-	EXPECT_ACCESS(page_at(l, 4), true, 1);
-	EXPECT_NO_MSG(l);
+	EXPECT_EQ(0, write_byte(page_at(l, 4), 1));
+	EXPECT_FALSE(has_msg(l));
 }
 
 /*
@@ -258,8 +258,8 @@ TEST_F(mem, dontneed)
 		EXPECT_EQ(lab_is_shared(&l->m) ? src_at(l, 0)[1] : 0,
 			  page_at(l, 0)[1]);
 	} else {
-		EXPECT_ACCESS(page_at(l, 0), true, 1);
-		EXPECT_NO_MSG(l);
+		EXPECT_EQ(0, write_byte(page_at(l, 0), 1));
+		EXPECT_FALSE(has_msg(l));
 	}
 }
 
@@ -282,7 +282,7 @@ TEST_F(mem, fork_without_event)
 	}
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 	EXPECT_EQ(lab_is_shared(&l->m) ? 0x55 : src_at(l, 0)[0],
 		  page_at(l, 0)[0]);
 	EXPECT_TRUE(lab_pm(page_at(l, 0), LAB_PM_UFFD_WP));
@@ -327,11 +327,11 @@ TEST_F(mem, async)
 	ASSERT_EQ(0, lab_reopen(l, BASE_FEATURES | UFFD_FEATURE_WP_ASYNC));
 	ASSERT_EQ(0, protect_all(l, LAB_WP));
 	EXPECT_EQ(0, scan(l->m.area, l->m.len, 0, r, PAGES));
-	EXPECT_ACCESS(page_at(l, 1), true, 1);
-	EXPECT_ACCESS(page_at(l, 2), true, 1);
-	EXPECT_ACCESS(page_at(l, 5), true, 1);
-	EXPECT_ACCESS(page_at(l, 6), false, src_at(l, 6)[0]);
-	EXPECT_NO_MSG(l);
+	EXPECT_EQ(0, write_byte(page_at(l, 1), 1));
+	EXPECT_EQ(0, write_byte(page_at(l, 2), 1));
+	EXPECT_EQ(0, write_byte(page_at(l, 5), 1));
+	EXPECT_EQ(src_at(l, 6)[0], read_byte(page_at(l, 6)));
+	EXPECT_FALSE(has_msg(l));
 	EXPECT_FALSE(lab_pm(page_at(l, 1), LAB_PM_UFFD_WP));
 	EXPECT_TRUE(lab_pm(page_at(l, 6), LAB_PM_UFFD_WP));
 
@@ -341,7 +341,7 @@ TEST_F(mem, async)
 	EXPECT_REGION(l, &r[0], 1, 3);
 	EXPECT_REGION(l, &r[1], 5, 6);
 	EXPECT_EQ(0, scan(l->m.area, l->m.len, 0, r, PAGES));
-	EXPECT_ACCESS(page_at(l, 2), true, 2);
+	EXPECT_EQ(0, write_byte(page_at(l, 2), 2));
 	EXPECT_EQ(1, scan(l->m.area, l->m.len, 0, r, PAGES));
 	EXPECT_REGION(l, &r[0], 2, 3);
 }
@@ -354,9 +354,9 @@ TEST_F(mem, async_unpopulated)
 
 	ASSERT_EQ(0, lab_reopen(l, BASE_FEATURES | UFFD_FEATURE_WP_ASYNC));
 	ASSERT_EQ(0, protect_all(l, LAB_WP));
-	EXPECT_ACCESS(page_at(l, 3), false, 0);
-	EXPECT_ACCESS(page_at(l, 4), true, 4);
-	EXPECT_NO_MSG(l);
+	EXPECT_EQ(0, read_byte(page_at(l, 3)));
+	EXPECT_EQ(0, write_byte(page_at(l, 4), 4));
+	EXPECT_FALSE(has_msg(l));
 	EXPECT_EQ(1, scan(l->m.area, l->m.len, 0, r, PAGES));
 	EXPECT_REGION(l, &r[0], 4, 5);
 }
@@ -374,7 +374,7 @@ TEST_F(mem, async_and_missing)
 			      UFFDIO_COPY_MODE_WP, NULL));
 	EXPECT_TOUCHED(&t, 1);
 	EXPECT_FALSE(lab_pm(page_at(l, 0), LAB_PM_UFFD_WP));
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /* Base pages can be swapped out. */
@@ -400,14 +400,14 @@ TEST_F(base, swapped_out)
 	 * out
 	 */
 	EXPECT_TRUE(same_at(l, page_at(l, 0), 0));
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 	EXPECT_WP_FAULT(l, 0, 1);
 	EXPECT_WP_FAULT(l, 1, 1);
 	EXPECT_EQ(src_at(l, 1)[1], page_at(l, 1)[1]);
 	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 7), l->m.page, 0));
-	EXPECT_ACCESS(page_at(l, 7), true, 1);
+	EXPECT_EQ(0, write_byte(page_at(l, 7), 1));
 	EXPECT_EQ(src_at(l, 7)[1], page_at(l, 7)[1]);
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /* Protected only after it was swapped out */
@@ -436,11 +436,11 @@ TEST_F(base, async_swapped_out)
 	ASSERT_EQ(0, protect_all(l, LAB_WP));
 	ASSERT_EQ(0, swap_out(l->m.area, l->m.len, LAB_DEADLINE_MS));
 	EXPECT_EQ(0, scan(l->m.area, l->m.len, 0, r, PAGES));
-	EXPECT_ACCESS(page_at(l, 2), true, 2);
-	EXPECT_ACCESS(page_at(l, 4), false, src_at(l, 4)[0]);
+	EXPECT_EQ(0, write_byte(page_at(l, 2), 2));
+	EXPECT_EQ(src_at(l, 4)[0], read_byte(page_at(l, 4)));
 	EXPECT_EQ(1, scan(l->m.area, l->m.len, 0, r, PAGES));
 	EXPECT_REGION(l, &r[0], 2, 3);
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 }
 
 /* Files: CONTINUE and the second mapping */
@@ -490,11 +490,11 @@ TEST_F(file, other_mapping_is_free)
 	struct lab *l = &self->l;
 
 	file_write(l, 0, PAGES);
-	EXPECT_ACCESS(page_at(l, 0), false, src_at(l, 0)[0]);
+	EXPECT_EQ(src_at(l, 0)[0], read_byte(page_at(l, 0)));
 	ASSERT_EQ(0, protect_all(l, LAB_WP));
 	alias_at(l, 0)[0] = 0x71;
 	alias_at(l, 1)[0] = 0x72;
-	EXPECT_NO_MSG(l);
+	EXPECT_FALSE(has_msg(l));
 	EXPECT_EQ(0x71, page_at(l, 0)[0]);
 	EXPECT_EQ(0x72, page_at(l, 1)[0]);
 	EXPECT_WP_FAULT(l, 0, 0x73);
@@ -550,12 +550,12 @@ TEST_F(huge, write_waits)
 	EXPECT_TRUE(lab_all(l->m.area, l->m.len, 0x5a));
 	/* Page by page */
 	EXPECT_WP_FAULT(l, 100, 1);
-	EXPECT_ACCESS(page_at(l, 100) + 1, true, 1);
-	EXPECT_NO_MSG(l);
+	EXPECT_EQ(0, write_byte(page_at(l, 100) + 1, 1));
+	EXPECT_FALSE(has_msg(l));
 	EXPECT_WP_FAULT(l, 101, 1);
 	EXPECT_WP_FAULT(l, 99, 1);
 	EXPECT_EQ(0, lab_writeprotect(l->uffd, l->m.area, l->m.len, 0));
-	EXPECT_ACCESS(page_at(l, 300), true, 0x5a);
+	EXPECT_EQ(0, write_byte(page_at(l, 300), 0x5a));
 	EXPECT_TRUE(lab_all(page_at(l, 102), 410 * l->m.page, 0x5a));
 }
 
@@ -567,9 +567,9 @@ TEST_F(huge, a_part)
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_WP, NULL));
 	EXPECT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 7), l->m.page,
 				      PROTECT));
-	EXPECT_ACCESS(page_at(l, 6), true, 0x5a);
-	EXPECT_ACCESS(page_at(l, 8), true, 0x5a);
-	EXPECT_NO_MSG(l);
+	EXPECT_EQ(0, write_byte(page_at(l, 6), 0x5a));
+	EXPECT_EQ(0, write_byte(page_at(l, 8), 0x5a));
+	EXPECT_FALSE(has_msg(l));
 	EXPECT_WP_FAULT(l, 7, 0x5a);
 	EXPECT_TRUE(lab_all(l->m.area, l->m.len, 0x5a));
 }
@@ -582,8 +582,8 @@ TEST_F(huge, async)
 	ASSERT_EQ(0, lab_reopen(l, BASE_FEATURES | UFFD_FEATURE_WP_ASYNC));
 	ASSERT_EQ(0, protect_all(l, LAB_WP));
 	EXPECT_EQ(0, scan(l->m.area, l->m.len, 0, r, PAGES));
-	EXPECT_ACCESS(page_at(l, 100), true, 1);
-	EXPECT_NO_MSG(l);
+	EXPECT_EQ(0, write_byte(page_at(l, 100), 1));
+	EXPECT_FALSE(has_msg(l));
 	EXPECT_EQ(1, scan(l->m.area, l->m.len, 0, r, PAGES));
 	EXPECT_REGION(l, &r[0], 100, 101);
 }

@@ -176,7 +176,7 @@ TEST_F(memory, faults)
 	EXPECT_COUNTERS(l->uffd, .missing = 1, .waits = 1);
 	/* Woken without a fill, it faults again. */
 	ASSERT_EQ(0, lab_wake(l->uffd, page_at(l, 0), l->m.page));
-	EXPECT_MSG(l, 0, 0);
+	ASSERT_EQ(0, next_fault(l, 0));
 	EXPECT_COUNTERS(l->uffd, .missing = 2, .waits = 2, .wakes = 1);
 	ASSERT_EQ(0, lab_copy(l->uffd, page_at(l, 0), src_at(l, 0), l->m.page,
 			      UFFDIO_COPY_MODE_WP, NULL));
@@ -434,7 +434,7 @@ TEST_F(trace, fault_and_fill)
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
 				  LAB_MISSING | LAB_WP, NULL));
 	ASSERT_EQ(0, lab_touch_start(&t, page_at(l, 1) + 5, true, 9));
-	EXPECT_MSG(l, 1, UFFD_PAGEFAULT_FLAG_WRITE);
+	ASSERT_EQ(UFFD_PAGEFAULT_FLAG_WRITE, next_fault(l, 1));
 	EXPECT_TRACED_FAULT(1, "missing", 1, "write");
 	EXPECT_TRACED_FAULT(0, "missing", 1, "read");
 
@@ -443,7 +443,8 @@ TEST_F(trace, fault_and_fill)
 	EXPECT_FILL(1, "copy", 1, 1, 1, 0);
 	EXPECT_RESOLVE(1, "missing", "fill", 1, 1);
 
-	EXPECT_MSG(l, 1, UFFD_PAGEFAULT_FLAG_WP | UFFD_PAGEFAULT_FLAG_WRITE);
+	ASSERT_EQ(UFFD_PAGEFAULT_FLAG_WP | UFFD_PAGEFAULT_FLAG_WRITE,
+		  next_fault(l, 1));
 	EXPECT_TRACED_FAULT(1, "wp", 1, "write");
 	ASSERT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 1), l->m.page, 0));
 	EXPECT_FILL(1, "writeprotect", 1, 1, 1, 0);
@@ -472,7 +473,7 @@ TEST_F(trace, minor_fault)
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR, NULL));
 	file_write(l, 2, 2);
 	ASSERT_EQ(0, lab_touch_start(&t, page_at(l, 2) + 5, false, 0));
-	EXPECT_MSG(l, 2, UFFD_PAGEFAULT_FLAG_MINOR);
+	ASSERT_EQ(UFFD_PAGEFAULT_FLAG_MINOR, next_fault(l, 2));
 	EXPECT_TRACED_FAULT(1, "minor", 2, "read");
 	ASSERT_EQ(0, lab_continue(l->uffd, page_at(l, 2), 2 * l->m.page, 0,
 				  NULL));
@@ -498,7 +499,7 @@ TEST_F(trace, fault_without_wait)
 	const __u64 mode = lab_is_file(&l->m) ? LAB_MINOR : LAB_WP;
 
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, mode, NULL));
-	EXPECT_ACCESS(page_at(l, 0), false, 0);
+	EXPECT_EQ(0, read_byte(page_at(l, 0)));
 	EXPECT_RESOLVE(asked, "missing", "fault", 0, 1);
 	EXPECT_LINES(0, "userfaultfd_fault", "ctx=");
 }

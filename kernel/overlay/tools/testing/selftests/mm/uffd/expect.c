@@ -67,3 +67,20 @@ int copier_end(struct copier *c)
 		return err;
 	return -lab_join(c->thread, LAB_DEADLINE_MS);
 }
+
+int copier_result(struct copier *c)
+{
+	if (copier_end(c))
+		return -EPROTO;
+	return c->done == (c->ret ? c->ret : (__s64)c->len) ? c->ret : -EPROTO;
+}
+
+const char *layout_flaw(const struct layout *table, unsigned int entries)
+{
+	unsigned int i;
+
+	for (i = 0; i < entries; i++)
+		if (table[i].is != table[i].want)
+			return table[i].what;
+	return "";
+}

@@ -2,38 +2,46 @@
 /*
  * The calls of userfaultfd with their results, for tests of errors; a COPY that
  * waits for its source while it holds no lock; layouts of structures.
- *
- * EXPECT_OP() checks one call: the return value and the field with the result.
- * The macros after it are its four cases:
- *
- *	EXPECT_DONE	succeeds for all of the range
- *	EXPECT_REFUSED	invalid arguments: the result is not written
- *	EXPECT_FAILED	fails at the first page, and the result has the errno
- *	EXPECT_PARTIAL	-EAGAIN, and the result has the bytes done
  */
 #ifndef UFFD_EXPECT_H
 #define UFFD_EXPECT_H
 
 #include "fixture.h"
 
-#define EXPECT_OP(want_, want_done_, uffd_, op_, dst_, src_, len_, mode_) \
-do {									\
-	__s64 __done;							\
-	EXPECT_EQ(want_, run_op(uffd_, op_, dst_, src_, len_, mode_,	\
-				&__done))				\
-		TH_LOG("%s", op_name[op_]);				\
-	EXPECT_EQ((__s64)(want_done_), __done)				\
-		TH_LOG("%s", op_name[op_]);				\
-} while (0)
+/* What a call returned, and what it wrote to the field with its result */
+struct result {
+	int ret;
+	__s64 done;
+};
 
-#define EXPECT_DONE(uffd, op, dst, src, len)				\
-	EXPECT_OP(0, (__s64)(len), uffd, op, dst, src, len, 0)
-#define EXPECT_REFUSED(err, uffd, op, dst, src, len, mode)		\
-	EXPECT_OP(err, LAB_UNTOUCHED, uffd, op, dst, src, len, mode)
-#define EXPECT_FAILED(err, uffd, op, dst, src, len)			\
-	EXPECT_OP(err, err, uffd, op, dst, src, len, 0)
-#define EXPECT_PARTIAL(bytes, uffd, op, dst, src, len)			\
-	EXPECT_OP(-EAGAIN, bytes, uffd, op, dst, src, len, 0)
+#define DONE_ALL	(LAB_UNTOUCHED - 1)
+
+/* For EXPECT_OP(): the call succeeds, for all of the range */
+#define DONE		((struct result){ 0, DONE_ALL })
+/* It fails at the first page, and the result has the errno. */
+#define FAILED(err)	((struct result){ err, err })
+/* The arguments are invalid: the result is not written. */
+#define REFUSED(err)	((struct result){ err, LAB_UNTOUCHED })
+/* It stops after @bytes, which is the result. */
+#define PARTIAL(bytes)	((struct result){ -EAGAIN, bytes })
+
+/*
+ * One call of run_op(): EXPECT_OP(FAILED(-EEXIST), uffd, COPY, dst, src, len, 0)
+ */
+#define EXPECT_OP(want_, uffd_, op_, dst_, src_, len_, mode_) do {	\
+	struct result __want = want_;					\
+	enum op __op = op_;						\
+	size_t __len = len_;						\
+	__s64 __done;							\
+									\
+	if (__want.done == DONE_ALL)					\
+		__want.done = __len;					\
+	EXPECT_EQ(__want.ret, run_op(uffd_, __op, dst_, src_, __len,	\
+				     mode_, &__done))			\
+		TH_LOG("%s", op_name[__op]);				\
+	EXPECT_EQ(__want.done, __done)					\
+		TH_LOG("%s", op_name[__op]);				\
+} while (0)
 
 /* Whether this memory type supports this fill at all */
 bool applies(const struct lab_mem *m, enum op op);
@@ -65,12 +73,11 @@ int copier_start(struct copier *c, struct lab *l);
 /* Serves the source and waits until COPY returns. */
 int copier_end(struct copier *c);
 
-#define EXPECT_COPIED(c, err) do {					\
-	int __err = (err);						\
-	ASSERT_EQ(0, copier_end(c));					\
-	EXPECT_EQ(__err, (c)->ret);					\
-	EXPECT_EQ(__err ? __err : (__s64)(c)->len, (c)->done);		\
-} while (0)
+/*
+ * The same; returns 0 or the errno of COPY, or -EPROTO if it did not end or if
+ * its result is neither that errno nor the whole length.
+ */
+int copier_result(struct copier *c);
 
 /*
  * The layout of structures that the kernel shares with user space, as a table of
@@ -86,12 +93,7 @@ struct layout {
 #define OFFSET_OF(type, member, want)					\
 	{ #type "." #member, offsetof(struct type, member), want }
 
-#define EXPECT_LAYOUT(table) do {					\
-	for (size_t __i = 0; __i < sizeof(table) / sizeof(*(table)); __i++) { \
-		EXPECT_EQ((table)[__i].want, (table)[__i].is) {		\
-			TH_LOG("%s", (table)[__i].what);		\
-		}							\
-	}								\
-} while (0)
+/* The first entry that differs, or "" */
+const char *layout_flaw(const struct layout *table, unsigned int entries);
 
 #endif /* UFFD_EXPECT_H */

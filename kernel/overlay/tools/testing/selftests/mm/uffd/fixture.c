@@ -73,6 +73,45 @@ int swap_out(void *addr, size_t len, int ms)
 	return -ETIMEDOUT;
 }
 
+__s64 next_fault(const struct lab *l, unsigned int i)
+{
+	struct uffd_msg msg = { 0 };
+	int err = lab_read_msg(l->uffd, &msg, LAB_DEADLINE_MS);
+
+	if (err)
+		return err;
+	if (msg.event != UFFD_EVENT_PAGEFAULT)
+		return -EPROTO;
+	if (msg.arg.pagefault.address != (uintptr_t)page_at(l, i))
+		return -EFAULT;
+	return msg.arg.pagefault.flags;
+}
+
+bool has_msg(const struct lab *l)
+{
+	struct uffd_msg msg;
+
+	return lab_read_msg(l->uffd, &msg, 0) != -ETIMEDOUT;
+}
+
+bool touch_waits(struct lab_touch *t)
+{
+	return lab_touch_wait(t, LAB_QUIET_MS) == -ETIMEDOUT;
+}
+
+int read_byte(void *addr)
+{
+	char value = 0;
+	int sig = lab_access(addr, false, &value, NULL);
+
+	return sig ? 0x100 + sig : value;
+}
+
+int write_byte(void *addr, char value)
+{
+	return lab_access(addr, true, &value, NULL);
+}
+
 __u64 expected_ioctls(const struct lab_mem *m, __u64 mode)
 {
 	__u64 mask = BIT_OF(_UFFDIO_WAKE) | BIT_OF(_UFFDIO_COPY) |

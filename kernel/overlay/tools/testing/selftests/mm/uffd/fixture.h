@@ -92,6 +92,25 @@ void file_write(const struct lab *l, unsigned int first, unsigned int n);
  */
 int swap_out(void *addr, size_t len, int ms);
 
+/*
+ * The flags of the next message, if it is a fault at granule @i; otherwise
+ * -ETIMEDOUT (there is none), -EPROTO (another event), -EFAULT (another address)
+ */
+__s64 next_fault(const struct lab *l, unsigned int i);
+
+/* Whether a message is queued, or the userfaultfd cannot be read */
+bool has_msg(const struct lab *l);
+
+/* Whether a touch still waits. Takes LAB_QUIET_MS. */
+bool touch_waits(struct lab_touch *t);
+
+/*
+ * Accesses by this thread that cause no message: the byte that was read, as a
+ * char, or 0x100 + the signal; 0 or the signal of a write
+ */
+int read_byte(void *addr);
+int write_byte(void *addr, char value);
+
 #define BIT_OF(ioctl)	(1ULL << (ioctl))
 
 /*
@@ -139,44 +158,11 @@ __u64 expected_ioctls(const struct lab_mem *m, __u64 mode);
 	ASSERT_EQ(0, lab_touch_sleeps(t, LAB_DEADLINE_MS));		\
 } while (0)
 
-/* The next message is a fault with @flags at granule @i. */
-#define EXPECT_MSG(l, i, flags_) do {					\
-	struct uffd_msg __m = { 0 };					\
-	ASSERT_EQ(0, lab_read_msg((l)->uffd, &__m, LAB_DEADLINE_MS));	\
-	EXPECT_EQ(UFFD_EVENT_PAGEFAULT, __m.event);			\
-	EXPECT_EQ((__u64)(flags_), __m.arg.pagefault.flags);		\
-	EXPECT_EQ((__u64)(uintptr_t)page_at(l, i),			\
-		  __m.arg.pagefault.address);				\
-} while (0)
-
-/* The touch is over: it read (or wrote) @value, or got signal @sig. */
+/* The touch is over: it read (or wrote) @value. */
 #define EXPECT_TOUCHED(t, value_) do {					\
 	ASSERT_EQ(0, lab_touch_wait(t, LAB_DEADLINE_MS));		\
 	EXPECT_EQ(0, (t)->sig);						\
 	EXPECT_EQ((unsigned char)(value_), (unsigned char)(t)->value);	\
-} while (0)
-
-#define EXPECT_SIGNALLED(t, sig_, code_) do {				\
-	ASSERT_EQ(0, lab_touch_wait(t, LAB_DEADLINE_MS));		\
-	EXPECT_EQ(sig_, (t)->sig);					\
-	EXPECT_EQ(code_, (t)->code);					\
-} while (0)
-
-/* The touch still waits. */
-#define EXPECT_BLOCKED(t)						\
-	ASSERT_EQ(-ETIMEDOUT, lab_touch_wait(t, LAB_QUIET_MS))
-
-/* An access by this thread that causes no message */
-#define EXPECT_ACCESS(addr_, write_, value_) do {			\
-	char __v = (value_);						\
-	EXPECT_EQ(0, lab_access(addr_, write_, &__v, NULL));		\
-	EXPECT_EQ((unsigned char)(value_), (unsigned char)__v);		\
-} while (0)
-
-/* No message is queued. */
-#define EXPECT_NO_MSG(l) do {						\
-	struct uffd_msg __m;						\
-	EXPECT_EQ(-ETIMEDOUT, lab_read_msg((l)->uffd, &__m, 0));	\
 } while (0)
 
 #endif /* UFFD_FIXTURE_H */

@@ -21,7 +21,8 @@ static inline struct lab_pool pool(const struct lab *l)
 struct lab_pool taken(const struct lab *l, struct lab_pool p, long pages,
 		      long reserved);
 
-#define EXPECT_POOL_OF(page_, want_) do {				\
+/* The pool of pages of @page_ bytes is as expected. */
+#define EXPECT_POOL(page_, want_) do {					\
 	struct lab_pool __want = (want_);				\
 	struct lab_pool __is = lab_pool(page_, group);			\
 	EXPECT_EQ(__want.total, __is.total);				\
@@ -30,15 +31,6 @@ struct lab_pool taken(const struct lab *l, struct lab_pool p, long pages,
 	EXPECT_EQ(__want.surplus, __is.surplus);			\
 	EXPECT_EQ(__want.charged, __is.charged);			\
 	EXPECT_EQ(__want.charged_reserved, __is.charged_reserved);	\
-} while (0)
-
-#define EXPECT_POOL(l, want)	EXPECT_POOL_OF((l)->m.page, want)
-
-/* The pool is the same before and after the statements. */
-#define EXPECT_KEEPS_POOL(l, ...) do {					\
-	struct lab_pool __before = pool(l);				\
-	__VA_ARGS__;							\
-	EXPECT_POOL(l, __before);					\
 } while (0)
 
 /*
@@ -80,7 +72,7 @@ static inline int arm(const struct lab *l, __u64 modes)
 	{								\
 		lab_teardown(&self->l);					\
 		unhog();						\
-		EXPECT_POOL_OF(variant->type->page, self->start);	\
+		EXPECT_POOL(variant->type->page, self->start);		\
 		lab_cgroup_leave(group);				\
 	}
 

@@ -25,29 +25,33 @@ static void *advise_fn(void *arg)
 	return NULL;
 }
 
-/* Whether the removal was reported to the monitor; its result is in *@err */
-static bool announced(int uffd, char *start, size_t len, int advice, int *err)
+/*
+ * madvise() in a thread, while this one reads the messages. 0 or -errno, or
+ * -EPROTO if the removal was announced although it failed, or the reverse.
+ */
+static int advise_watched(int uffd, char *start, size_t len, int advice)
 {
 	static struct advice a;
 	__u64 end = lab_now_ms() + LAB_DEADLINE_MS;
 	struct uffd_msg msg;
 	bool told = false;
+	int err;
 
 	a = (struct advice) {
 		.start = start, .len = len, .advice = advice };
-	*err = -pthread_create(&a.thread, NULL, advise_fn, &a);
-	if (*err)
-		return false;
+	err = -pthread_create(&a.thread, NULL, advise_fn, &a);
+	if (err)
+		return -EPROTO;
 	do {
 		if (!lab_read_msg(uffd, &msg, 0))
 			told = msg.event == UFFD_EVENT_REMOVE &&
 			       msg.arg.remove.start == (uintptr_t)start &&
 			       msg.arg.remove.end == (uintptr_t)start + len;
-		*err = -lab_join(a.thread, 5);
-	} while (*err == -ETIMEDOUT && lab_now_ms() < end);
-	if (!*err)
-		*err = a.err;
-	return told;
+		err = -lab_join(a.thread, 5);
+	} while (err == -ETIMEDOUT && lab_now_ms() < end);
+	if (err || told == !!a.err)
+		return -EPROTO;
+	return a.err;
 }
 
 /* The result of MADV_REMOVE for the whole area */
@@ -61,13 +65,6 @@ static int removed(const struct lab_mem *m)
 		return -ENODEV;		/* a device */
 	return lab_has_holes(m) ? 0 : -EOPNOTSUPP;
 }
-
-#define EXPECT_ANNOUNCED_IF_DONE(uffd, want, start, len, advice) do {	\
-	int _want = (want), _err;					\
-	bool _told = announced(uffd, start, len, advice, &_err);	\
-	EXPECT_EQ(_want, _err);						\
-	EXPECT_EQ(!_want, _told);					\
-} while (0)
 
 FIXTURE(removal)
 {
@@ -102,24 +99,25 @@ TEST_F(removal, remove)
 {
 	struct lab_mem *m = &self->m;
 
-	EXPECT_ANNOUNCED_IF_DONE(self->uffd, removed(m), m->area, m->len,
-				 MADV_REMOVE);
+	EXPECT_EQ(removed(m), advise_watched(self->uffd, m->area, m->len,
+					     MADV_REMOVE));
 }
 
 TEST_F(removal, free)
 {
 	struct lab_mem *m = &self->m;
 
-	EXPECT_ANNOUNCED_IF_DONE(self->uffd, lab_is_file(m) ? -EINVAL : 0,
-				 m->area, m->len, MADV_FREE);
+	EXPECT_EQ(lab_is_file(m) ? -EINVAL : 0, advise_watched(self->uffd,
+							       m->area, m->len,
+							       MADV_FREE));
 }
 
 TEST_F(removal, dontneed)
 {
 	struct lab_mem *m = &self->m;
 
-	EXPECT_ANNOUNCED_IF_DONE(self->uffd, 0, m->area, m->len,
-				 MADV_DONTNEED);
+	EXPECT_EQ(0, advise_watched(self->uffd, m->area, m->len,
+				    MADV_DONTNEED));
 }
 
 #endif /* UFFD_REMOVAL_H */
