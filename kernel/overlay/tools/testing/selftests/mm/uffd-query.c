@@ -260,7 +260,8 @@ TEST_F(why, range)
 	/* Beyond the end of the address space, and wrapping around */
 	EXPECT_WHY_NOT((char *)-LAB_PAGE, LAB_PAGE, UFFD_REFUSAL_RANGE);
 	EXPECT_WHY_NOT(self->area, -LAB_PAGE, UFFD_REFUSAL_RANGE);
-	EXPECT_WHY_NOT(self->area, (size_t)1 << 60, UFFD_REFUSAL_RANGE);
+	EXPECT_WHY_NOT(self->area, (size_t)1 << (sizeof(size_t) == 8 ? 60 : 31),
+		       UFFD_REFUSAL_RANGE);
 }
 
 TEST_F(why, misaligned)
