@@ -406,13 +406,15 @@ TEST_F_TIMEOUT(whole, race, TIMEOUT_S)
 static char *new_source;
 /* Fills of a whole huge page that are running */
 static atomic_uint new_filling[2];
+/* Whether only a fill of the whole huge page may begin */
+static atomic_bool new_whole_only[2];
 
 /* All of a huge page, or some pages of it */
 static size_t new_run(size_t *n)
 {
 	size_t page = whole_page();
 
-	if (rnd() % 2) {
+	if (new_whole_only[page / HUGE_PAGES] || rnd() % 2) {
 		*n = HUGE_PAGES;
 		return page / HUGE_PAGES * HUGE_PAGES;
 	}
@@ -491,13 +493,18 @@ static void new_fail(size_t page)
 		wrong("MADV_HWPOISON of page %zu: errno %d", page, errno);
 }
 
+/* Protects pages until a write to one of them faults. */
 static void new_protect(size_t page, size_t n)
 {
+	unsigned long next = COUNT(WP) + 1;
 	int err = lab_writeprotect(uffd, at(page), n * PAGE,
 				   UFFDIO_WRITEPROTECT_MODE_WP);
 
-	for (unsigned int k = rnd() % 8; k; k--)
+	for (unsigned int k = rnd() % 256; k && !stop; k--) {
+		if (COUNT(WP) >= next)
+			break;
 		relax(k);
+	}
 	if (!err)
 		err = lab_writeprotect(uffd, at(page), n * PAGE, 0);
 	if (err)
@@ -510,7 +517,8 @@ static void new_take_apart(unsigned int nr)
 	while (!stop) {
 		size_t n, page = new_run(&n);
 		size_t huge = page / HUGE_PAGES;
-		unsigned long next = COUNT(WHOLE) + 1;
+		bool whole_only = rnd() % 2;
+		unsigned long next;
 
 		switch (rnd() % 4) {
 		case 0:
@@ -539,14 +547,21 @@ static void new_take_apart(unsigned int nr)
 			if (LAB_TRY(0, new_check(i)))
 				ADD(SIGBUS);
 		collapse(mem.area, huge);
+		/*
+		 * The fills of some pages are faster: every other time, one of
+		 * the whole huge page comes first.
+		 */
+		new_whole_only[huge] = whole_only;
+		next = COUNT(WHOLE) + 1;
 		new_advise(at(page), HUGE_PAGES, lab_is_file(&mem) ?
 			   MADV_REMOVE : MADV_DONTNEED);
 		ADD(ZAPPED);
-		for (unsigned int i = 0; !stop && i < 64; i++) {
+		for (unsigned int i = whole_only ? 1024 : 64; i && !stop; i--) {
 			if (COUNT(WHOLE) >= next)
 				break;
 			relax(i);
 		}
+		new_whole_only[huge] = false;
 	}
 }
 
@@ -568,12 +583,14 @@ static void new_serve(const struct uffd_msg *msg)
 			break;
 		relax(i);
 	}
+	for (unsigned int i = 0; new_whole_only[page / HUGE_PAGES] && !stop; i++)
+		relax(i);
 	settle(page, copy_page(page, SERVED), ERRNOS(EEXIST, EAGAIN));
 }
 
 static unsigned long new_ops(void)
 {
-	unsigned long n = share(COUNT(TOUCHED), 2000, COUNT(WHOLE));
+	unsigned long n = share(COUNT(TOUCHED), 200, COUNT(WHOLE));
 
 	n = share(n, 500, COUNT(ZAPPED));
 	n = share(n, 500, COUNT(MISSING));

@@ -27,4 +27,11 @@
 #include <time.h>
 #include <unistd.h>
 
+/*
+ * Seconds until the harness ends a test as hung. Its 30 s are too few for a
+ * debug kernel on a busy emulated machine.
+ */
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT	240
+
 #endif /* UFFD_LAB_H */
