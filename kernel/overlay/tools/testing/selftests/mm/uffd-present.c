@@ -145,7 +145,7 @@ FIXTURE_TEARDOWN(source)
 }
 
 /* A fill of 2 MiB that cannot be one huge page reads its source and no more. */
-TEST_F_TIMEOUT(source, nothing_behind_it, 20)
+TEST_F(source, nothing_behind_it)
 {
 	struct uffdio_fill_range r = { .start = (uintptr_t)self->area,
 				       .len = HUGE,
@@ -251,7 +251,7 @@ LAB_FIXTURE(secret);
 LAB_VARIANT(secret, secretmem);
 
 /* COPY into secret memory leaves no copy of the content behind. */
-TEST_F_TIMEOUT(secret, leaves_no_copy, 120)
+TEST_F(secret, leaves_no_copy)
 {
 	struct lab *l = &self->l;
 	int mem = open("/dev/mem", O_RDONLY);

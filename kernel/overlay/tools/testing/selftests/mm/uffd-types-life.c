@@ -610,7 +610,7 @@ static void *load_serve(void *arg)
 	return NULL;
 }
 
-TEST_F_TIMEOUT(mem, load, 120)
+TEST_F(mem, load)
 {
 	struct lab *l = &self->l;
 	static struct load d;
