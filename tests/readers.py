@@ -145,7 +145,7 @@ def same_table(stock, patched):
 UNREGISTER_RACE = re.compile(
     r"\nTesting events(-wp)? on (anon|shmem|shmem-private)\.\.\. "
     r"ERROR: UFFDIO_COPY error: -2 \(errno=2, @\S+\)\n*\Z")
-UNREGISTER_FIX = "0005-mm-userfaultfd-disarm-before-waking-in-UNREGISTER.patch"
+UNREGISTER_FIX = "fixes/0005-mm-userfaultfd-disarm-before-waking-in-UNREGISTER.patch"
 
 
 def known_fault(kernel, reader, text, status):
