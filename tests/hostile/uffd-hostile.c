@@ -343,7 +343,7 @@ TEST_F(hostile, cannot_undo)
  * A handler that reads beyond the page that the core fetched would make it
  * fetch forever. So the next request is for that page only.
  */
-TEST_F(hostile, again_for_ever)
+TEST_F(hostile, endless_retry)
 {
 	struct lab *l = &self->l;
 

@@ -613,7 +613,7 @@ TEST_F_TIMEOUT(protect, race, TIMEOUT_S)
  *
  * Memory failure runs with the page locked, and a hole punch locks the pages of
  * a range that it holds: both must finish, repeatedly. (A page that was
- * declared bad stays lost to the machine, so there are few of them.)
+ * declared bad stays lost to the VM, so there are few of them.)
  */
 
 static void failure_told(int sig)

@@ -12,8 +12,8 @@
 
 #define MAP_HUGE UFFDIO_FILL_MODE_MAP_HUGE
 
-static const __u32 what_of[FILLS] = { _UFFDIO_COPY, _UFFDIO_ZEROPAGE,
-				      _UFFDIO_CONTINUE, _UFFDIO_POISON };
+static const __u32 op_codes[FILLS] = { _UFFDIO_COPY, _UFFDIO_ZEROPAGE,
+				       _UFFDIO_CONTINUE, _UFFDIO_POISON };
 
 LAB_FIXTURE(fill);
 LAB_ALL_VARIANTS(fill);
@@ -26,9 +26,9 @@ TEST_F(fill, every_operation)
 	__u64 done;
 
 	for (op = 0; op < FILLS; op++) {
-		const __u32 what = what_of[op];
-		struct uffdio_fill_range r[] = { range_of(l, what, 0, 2),
-			range_of(l, what, 7, 1), range_of(l, what, 4, 1) };
+		const __u32 code = op_codes[op];
+		struct uffdio_fill_range r[] = { range_of(l, code, 0, 2),
+			range_of(l, code, 7, 1), range_of(l, code, 4, 1) };
 
 		if (!applies(&l->m, op))
 			continue;
@@ -37,7 +37,7 @@ TEST_F(fill, every_operation)
 					  LAB_MISSING, NULL));
 		if (op == CONTINUE)
 			file_write(l, 0, PAGES);
-		EXPECT_EQ(0, fill_ranges(l->uffd, what, r, 3, 0, &done)) {
+		EXPECT_EQ(0, fill_ranges(l->uffd, code, r, 3, 0, &done)) {
 			TH_LOG("%s", op_name[op]);
 		}
 		EXPECT_EQ(3ULL, done);
@@ -79,12 +79,12 @@ TEST_F(fill, every_operation)
 TEST_F(fill, own_results)
 {
 	struct lab *l = &self->l;
-	const __u32 what = _UFFDIO_COPY;
+	const __u32 copy = _UFFDIO_COPY;
 	struct uffdio_fill_range r[] = {
-		range_of(l, what, 0, 1), range_of(l, what, 1, 3),
-		range_of(l, what, 2, 1), range_of(l, what, 4, 1),
-		range_of(l, what, 5, 1), range_of(l, what, 6, 1),
-		range_of(l, what, 7, 1),
+		range_of(l, copy, 0, 1), range_of(l, copy, 1, 3),
+		range_of(l, copy, 2, 1), range_of(l, copy, 4, 1),
+		range_of(l, copy, 5, 1), range_of(l, copy, 6, 1),
+		range_of(l, copy, 7, 1),
 	};
 	__u64 done;
 
@@ -94,7 +94,7 @@ TEST_F(fill, own_results)
 			      0, NULL));
 	r[3].start++;
 	r[4].reserved = 1;
-	EXPECT_EQ(0, fill_ranges(l->uffd, what, r, 7, 0, &done));
+	EXPECT_EQ(0, fill_ranges(l->uffd, copy, r, 7, 0, &done));
 	EXPECT_EQ(7ULL, done);
 	EXPECT_RESULT(l, r[0], 1, 0, 0);
 	EXPECT_RESULT(l, r[1], 1, 0, EEXIST);
@@ -348,7 +348,7 @@ TEST_F(huge, on_request)
 {
 	static const struct {
 		__u64 modes;
-		__u32 what;
+		__u32 op;
 		__u64 mode;
 		bool whole;
 	} cases[] = {
@@ -372,13 +372,13 @@ TEST_F(huge, on_request)
 	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
 					  cases[i].modes, NULL));
-		if (cases[i].what == _UFFDIO_CONTINUE)
+		if (cases[i].op == _UFFDIO_CONTINUE)
 			file_write(l, 0, 512);
-		EXPECT_FILL(l, cases[i].what, 0, 512, cases[i].mode, 512, 0, 0);
+		EXPECT_FILL(l, cases[i].op, 0, 512, cases[i].mode, 512, 0, 0);
 		EXPECT_EQ(cases[i].whole, lab_mapped_whole(page_at(l, 0))) {
 			TH_LOG("case %u", i);
 		}
-		if (cases[i].what == _UFFDIO_ZEROPAGE) {
+		if (cases[i].op == _UFFDIO_ZEROPAGE) {
 			EXPECT_TRUE(lab_all(l->m.area, l->m.len, 0));
 		} else {
 			EXPECT_EQ(0, memcmp(l->m.area, l->src, l->m.len));
@@ -522,13 +522,13 @@ struct totals {
 };
 
 /* Fills, and continues after each signal; 0 or -errno */
-static int fill_on(int uffd, __u32 what, struct uffdio_fill_range *r,
+static int fill_on(int uffd, __u32 op, struct uffdio_fill_range *r,
 		   unsigned int count, __u64 mode, struct totals *t)
 {
 	memset(t, 0, sizeof(*t));
 	for (;;) {
 		struct uffdio_fill f = { .ranges = (uintptr_t)r,
-			.count = count, .op = what, .mode = mode };
+			.count = count, .op = op, .mode = mode };
 		int err = lab_ioctl(uffd, UFFDIO_FILL, &f);
 		struct uffdio_fill_range *end = r + f.done;
 		__u64 part;
@@ -552,7 +552,7 @@ static int fill_on(int uffd, __u32 what, struct uffdio_fill_range *r,
 		t->skipped += r->skipped;
 		r->start += part;
 		r->len -= part;
-		r->src += what == _UFFDIO_COPY ? part : 0;
+		r->src += op == _UFFDIO_COPY ? part : 0;
 	}
 }
 

@@ -11,7 +11,7 @@
 #include <linux/mempolicy.h>
 #include <sys/wait.h>
 
-/* Every kind of hugetlb memory, with its reservation */
+/* Every hugetlb memory type, with its reservation */
 
 HUGETLB_FIXTURE(pool);
 LAB_HUGETLB_VARIANTS(pool);

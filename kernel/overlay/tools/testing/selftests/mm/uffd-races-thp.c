@@ -479,7 +479,7 @@ static void new_check(size_t page)
 		wrong("page %zu holds something else", page);
 }
 
-/* Each of them stays lost until the machine reboots. */
+/* Each of them stays lost until the VM reboots. */
 #define NEW_BAD		64
 
 /*

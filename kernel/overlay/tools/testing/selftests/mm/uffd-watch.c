@@ -408,7 +408,7 @@ static int lines_with(const char *dir, const char *event, const char *text)
 	}								\
 } while (0)
 
-#define EXPECT_FILL(n, ioctl, i, nr, done, result)			\
+#define EXPECT_FILL_LINE(n, ioctl, i, nr, done, result)			\
 	EXPECT_LINES(n, "userfaultfd_fill",				\
 		     "ioctl=%s start=0x%lx len=0x%lx pages=%ld result=%d\n",\
 		     ioctl, (unsigned long)page_at(l, i),		\
@@ -440,24 +440,24 @@ TEST_F(trace, fault_and_fill)
 
 	ASSERT_EQ(0, lab_copy(l->uffd, page_at(l, 1), src_at(l, 1), l->m.page,
 			      UFFDIO_COPY_MODE_WP, NULL));
-	EXPECT_FILL(1, "copy", 1, 1, 1, 0);
+	EXPECT_FILL_LINE(1, "copy", 1, 1, 1, 0);
 	EXPECT_RESOLVE(1, "missing", "fill", 1, 1);
 
 	ASSERT_EQ(UFFD_PAGEFAULT_FLAG_WP | UFFD_PAGEFAULT_FLAG_WRITE,
 		  next_fault(l, 1));
 	EXPECT_TRACED_FAULT(1, "wp", 1, "write");
 	ASSERT_EQ(0, lab_writeprotect(l->uffd, page_at(l, 1), l->m.page, 0));
-	EXPECT_FILL(1, "writeprotect", 1, 1, 1, 0);
+	EXPECT_FILL_LINE(1, "writeprotect", 1, 1, 1, 0);
 	EXPECT_TOUCHED(&t, 9);
 
 	EXPECT_EQ(-EEXIST, lab_copy(l->uffd, page_at(l, 1), src_at(l, 1),
 				    l->m.page, 0, NULL));
-	EXPECT_FILL(1, "copy", 1, 1, 0, -EEXIST);
+	EXPECT_FILL_LINE(1, "copy", 1, 1, 0, -EEXIST);
 	EXPECT_EQ(-EAGAIN, lab_copy(l->uffd, page_at(l, 0), src_at(l, 0),
 				    2 * l->m.page, 0, NULL));
-	EXPECT_FILL(1, "copy", 0, 2, 1, 0);
+	EXPECT_FILL_LINE(1, "copy", 0, 2, 1, 0);
 	ASSERT_EQ(0, lab_poison(l->uffd, page_at(l, 4), 2 * l->m.page, 0, NULL));
-	EXPECT_FILL(1, "poison", 4, 2, 2, 0);
+	EXPECT_FILL_LINE(1, "poison", 4, 2, 2, 0);
 }
 
 TEST_F(trace, minor_fault)
@@ -477,7 +477,7 @@ TEST_F(trace, minor_fault)
 	EXPECT_TRACED_FAULT(1, "minor", 2, "read");
 	ASSERT_EQ(0, lab_continue(l->uffd, page_at(l, 2), 2 * l->m.page, 0,
 				  NULL));
-	EXPECT_FILL(1, "continue", 2, 2, 2, 0);
+	EXPECT_FILL_LINE(1, "continue", 2, 2, 2, 0);
 	/* hugetlb provides one page at a time. */
 	if (lab_is_hugetlb(&l->m)) {
 		EXPECT_RESOLVE(1, "minor", "fill", 2, 1);
@@ -517,8 +517,8 @@ TEST_F(trace, off)
 	ASSERT_EQ(0, lab_write(self->dir, "events/userfaultfd/enable", "1"));
 	ASSERT_EQ(0, lab_copy(l->uffd, page_at(l, 2), src_at(l, 2), l->m.page,
 			      0, NULL));
-	EXPECT_FILL(0, "copy", 1, 1, 1, 0);
-	EXPECT_FILL(1, "copy", 2, 1, 1, 0);
+	EXPECT_FILL_LINE(0, "copy", 1, 1, 1, 0);
+	EXPECT_FILL_LINE(1, "copy", 2, 1, 1, 0);
 }
 
 TEST_HARNESS_MAIN

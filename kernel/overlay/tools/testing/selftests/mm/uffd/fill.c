@@ -2,11 +2,11 @@
 /* See fill.h. */
 #include "fill.h"
 
-int fill_ranges(int uffd, __u32 what, struct uffdio_fill_range *ranges,
+int fill_ranges(int uffd, __u32 op, struct uffdio_fill_range *ranges,
 		unsigned int count, __u64 mode, __u64 *done)
 {
 	struct uffdio_fill f = {
-		.ranges = (uintptr_t)ranges, .count = count, .op = what,
+		.ranges = (uintptr_t)ranges, .count = count, .op = op,
 		.mode = mode, .done = LAB_UNTOUCHED };
 	int err = lab_ioctl(uffd, UFFDIO_FILL, &f);
 
@@ -15,12 +15,12 @@ int fill_ranges(int uffd, __u32 what, struct uffdio_fill_range *ranges,
 	return err;
 }
 
-struct uffdio_fill_range range_of(const struct lab *l, __u32 what,
+struct uffdio_fill_range range_of(const struct lab *l, __u32 op,
 				  unsigned int first, unsigned int n)
 {
 	return (struct uffdio_fill_range) {
 		.start = (uintptr_t)page_at(l, first),
 		.len = n * l->m.page,
-		.src = what == _UFFDIO_COPY ? (uintptr_t)src_at(l, first) : 0,
+		.src = op == _UFFDIO_COPY ? (uintptr_t)src_at(l, first) : 0,
 		.filled = LAB_UNTOUCHED, .skipped = LAB_UNTOUCHED, .error = ~0U };
 }
