@@ -34,7 +34,7 @@ help:
 	@echo '  make debug            the patched kernel with debugging, in out/debug      *'
 	@echo '  make series           the patches as mails, in out/series, verified'
 	@echo '  make lint             W=1, sparse, checkpatch and shellcheck on our files'
-	@echo '  make steps            build after each step, in several configurations     *'
+	@echo '  make steps [LINK=1]   build after each step, in several configurations     *'
 	@echo '  make transcript       write docs/transcript.md: what make run prints today *'
 	@echo '  make figures          update the generated figures of the documentation'
 	@echo '  make packages         install the Debian packages for all of the above'
@@ -97,7 +97,7 @@ lint:
 
 steps:
 	@lab/packages --install build series steps
-	@lab/steps
+	@lab/steps $(if $(LINK),--link)
 
 transcript:
 	@lab/packages --install build boot tests
