@@ -440,7 +440,7 @@ TEST(type_errno)
 }
 
 /*
- * Memory policy of the task, on a machine with two nodes
+ * Memory policy of the task, on a VM with two nodes
  */
 
 FIXTURE(policy) {
@@ -448,12 +448,27 @@ FIXTURE(policy) {
 	char *src;
 };
 
+/* With a weight of 2 for the first node, every third page is on the second. */
+#define WEIGHTS	"/sys/kernel/mm/mempolicy/weighted_interleave"
+
 FIXTURE_VARIANT(policy) {
 	int flags;
+	int policy;
+	int period;
 };
 
-FIXTURE_VARIANT_ADD(policy, anon) { .flags = MAP_PRIVATE | MAP_ANONYMOUS };
-FIXTURE_VARIANT_ADD(policy, shmem) { .flags = MAP_SHARED | MAP_ANONYMOUS };
+FIXTURE_VARIANT_ADD(policy, anon) {
+	MAP_PRIVATE | MAP_ANONYMOUS, MPOL_INTERLEAVE, 2
+};
+FIXTURE_VARIANT_ADD(policy, shmem) {
+	MAP_SHARED | MAP_ANONYMOUS, MPOL_INTERLEAVE, 2
+};
+FIXTURE_VARIANT_ADD(policy, anon_weighted) {
+	MAP_PRIVATE | MAP_ANONYMOUS, MPOL_WEIGHTED_INTERLEAVE, 3
+};
+FIXTURE_VARIANT_ADD(policy, shmem_weighted) {
+	MAP_SHARED | MAP_ANONYMOUS, MPOL_WEIGHTED_INTERLEAVE, 3
+};
 
 FIXTURE_SETUP(policy)
 {
@@ -465,13 +480,17 @@ FIXTURE_SETUP(policy)
 			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, self->src);
 	lab_fill(self->src, COPIED * LAB_PAGE, 1);
-	if (syscall(SYS_set_mempolicy, MPOL_INTERLEAVE, &nodes, 3UL))
+	if (syscall(SYS_set_mempolicy, variant->policy, &nodes, 3UL))
 		SKIP(return, "needs two NUMA nodes");
+	if (variant->policy == MPOL_WEIGHTED_INTERLEAVE)
+		ASSERT_EQ(0, lab_write(WEIGHTS, "node0", "2"));
 }
 
 FIXTURE_TEARDOWN(policy)
 {
 	syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0UL);
+	if (variant->policy == MPOL_WEIGHTED_INTERLEAVE)
+		lab_write(WEIGHTS, "node0", "0");
 	close(self->uffd);
 	munmap(self->src, COPIED * LAB_PAGE);
 }
@@ -480,7 +499,7 @@ FIXTURE_TEARDOWN(policy)
 TEST_F(policy, interleaved)
 {
 	const size_t len = COPIED * LAB_PAGE;
-	int nodes[COPIED], i;
+	int nodes[COPIED], i, second = 0;
 	void *pages[COPIED];
 	char *area;
 
@@ -495,9 +514,11 @@ TEST_F(policy, interleaved)
 			     nodes, 0));
 	for (i = 0; i < COPIED; i++) {
 		EXPECT_LE(0, nodes[i]);
-		EXPECT_EQ(nodes[i % 2], nodes[i]);
+		EXPECT_EQ(nodes[i % variant->period], nodes[i]);
 	}
-	EXPECT_NE(nodes[0], nodes[1]);
+	for (i = 0; i < variant->period; i++)
+		second += nodes[i];
+	EXPECT_EQ(1, second);
 	munmap(area, len);
 }
 
