@@ -2,8 +2,8 @@
 /*
  * internal.h - what the files of the userfaultfd core share
  *
- * Each file calls only files below it (build.c compiles most of them as one
- * unit):
+ * Each file calls only files below it, except that handlers give back folios by
+ * uffd_release() of request.c. build.c compiles most of them as one unit.
  *
  *	register.c	fault.c		what may be registered; what a fault is
  *	fill.c				COPY, ZEROPAGE, CONTINUE, POISON: the walk
