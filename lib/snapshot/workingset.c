@@ -1,94 +1,176 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
 /* Working sets, see workingset.h. */
-#define _GNU_SOURCE
-#include <stdbool.h>
-#include <stdio.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+#include <lazyrestore/workingset.h>
 
 #include "crc32c.h"
-#include "workingset.h"
+#include "newfile.h"
 
-int working_set_add(struct working_set *set, uint64_t offset)
+#define MAGIC	"LAZYWSET"
+#define VERSION	2
+
+/**
+ * struct header - the first bytes of the file; the offsets follow
+ * @magic: MAGIC without its terminating zero
+ * @version: VERSION; version 1 did not cover the header with a checksum
+ * @crc: of this header, computed with this member zero, and of the offsets
+ * @nr: number of offsets
+ */
+struct header {
+	char magic[8];
+	uint32_t version;
+	uint32_t crc;
+	uint64_t nr;
+};
+
+struct lazy_ws {
+	uint64_t *offsets;
+	size_t nr;
+	size_t capacity;
+};
+
+struct lazy_ws *lazy_ws_new(void)
 {
-	/* Double the capacity whenever the number is a power of two. */
-	if (!(set->nr & (set->nr - 1))) {
-		uint64_t *more = realloc(set->offsets, (set->nr ? set->nr * 2 : 1) *
-					 sizeof(*more));
+	return calloc(1, sizeof(struct lazy_ws));
+}
 
-		if (!more)
+void lazy_ws_free(struct lazy_ws *set)
+{
+	if (set)
+		free(set->offsets);
+	free(set);
+}
+
+int lazy_ws_add(struct lazy_ws *set, uint64_t offset)
+{
+	if (set->nr == LAZY_WS_MAX)
+		return -1;
+	if (set->nr == set->capacity) {
+		size_t more = set->capacity ? 2 * set->capacity : 64;
+		uint64_t *offsets = realloc(set->offsets,
+					    more * sizeof(*offsets));
+
+		if (!offsets)
 			return -1;
-		set->offsets = more;
+		set->offsets = offsets;
+		set->capacity = more;
 	}
 	set->offsets[set->nr++] = offset;
 	return 0;
 }
 
-void working_set_free(struct working_set *set)
+const uint64_t *lazy_ws_offsets(const struct lazy_ws *set, size_t *nr)
 {
-	free(set->offsets);
-	*set = (struct working_set) {};
+	*nr = set ? set->nr : 0;
+	return set ? set->offsets : NULL;
 }
 
-int working_set_save(const struct working_set *set, const char *path,
-		     struct reason *reason)
+static uint32_t checksum(const struct header *h, const uint64_t *offsets)
 {
-	struct working_set_header h = {
-		.version = WORKING_SET_VERSION,
-		.crc = crc32c(set->offsets, set->nr * sizeof(*set->offsets)),
-		.nr = set->nr,
-	};
-	FILE *file = fopen(path, "we");
-	bool good;
+	struct header copy = *h;
 
-	if (!file)
-		return because(reason, "%s: %m", path);
-	memcpy(h.magic, WORKING_SET_MAGIC, sizeof(h.magic));
-	good = fwrite(&h, sizeof(h), 1, file) == 1 &&
-	       fwrite(set->offsets, sizeof(*set->offsets), set->nr, file) == set->nr;
-	if (fclose(file) || !good)
-		return because(reason, "%s: cannot write: %m", path);
-	return 0;
+	copy.crc = 0;
+	return lazy_crc32c(lazy_crc32c(0, &copy, sizeof(copy)), offsets,
+			   h->nr * sizeof(*offsets));
 }
 
-static int load(struct working_set *set, FILE *file, struct reason *reason)
+int lazy_ws_save(const struct lazy_ws *set, const char *path,
+		 struct lazy_error *err)
 {
-	struct working_set_header h;
-	struct stat st;
+	struct header h = { .version = VERSION, .nr = set->nr };
+	struct newfile file;
 
-	if (fread(&h, sizeof(h), 1, file) != 1 ||
-	    memcmp(h.magic, WORKING_SET_MAGIC, sizeof(h.magic)))
-		return because(reason, "not a working set");
-	if (h.version != WORKING_SET_VERSION)
-		return because(reason, "unsupported version %u (expected %u)",
-			       h.version, WORKING_SET_VERSION);
-	if (fstat(fileno(file), &st) ||
-	    h.nr != (st.st_size - sizeof(h)) / sizeof(*set->offsets))
-		return because(reason, "file size does not match its header");
-	set->offsets = malloc(h.nr * sizeof(*set->offsets) ?: 1);
-	if (!set->offsets)
-		return because(reason, "%m");
-	set->nr = fread(set->offsets, sizeof(*set->offsets), h.nr, file);
-	if (set->nr != h.nr ||
-	    crc32c(set->offsets, h.nr * sizeof(*set->offsets)) != h.crc) {
-		working_set_free(set);
-		return because(reason, "checksum mismatch");
+	memcpy(h.magic, MAGIC, sizeof(h.magic));
+	h.crc = checksum(&h, set->offsets);
+	if (lazy_newfile_create(&file, path, err))
+		return -1;
+	if (!lazy_newfile_write(&file, &h, sizeof(h), 0, err) &&
+	    !lazy_newfile_write(&file, set->offsets,
+				set->nr * sizeof(*set->offsets), sizeof(h), err))
+		return lazy_newfile_commit(&file, err);
+	lazy_newfile_abandon(&file);
+	return -1;
+}
+
+/* Reads @len bytes. Returns -1 and errno, ENODATA at the end of the file. */
+static int read_all(int fd, void *buf, size_t len)
+{
+	while (len) {
+		ssize_t n = read(fd, buf, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (!n)
+			errno = ENODATA;
+		if (n <= 0)
+			return -1;
+		buf = (char *)buf + n;
+		len -= n;
 	}
 	return 0;
 }
 
-int working_set_load(struct working_set *set, const char *path,
-		     struct reason *reason)
+static int load(struct lazy_ws *set, int fd, const char *path,
+		struct lazy_error *err)
 {
-	FILE *file = fopen(path, "re");
-	struct reason why;
+	struct header h;
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return lazy_error_set(err, LAZY_E_SYSTEM, "%s: %m", path);
+	if (!S_ISREG(st.st_mode))
+		return lazy_error_set(err, LAZY_E_FORMAT,
+				      "%s: not a regular file", path);
+	if ((uint64_t)st.st_size < sizeof(h) || read_all(fd, &h, sizeof(h)) ||
+	    memcmp(h.magic, MAGIC, sizeof(h.magic)))
+		return lazy_error_set(err, LAZY_E_FORMAT,
+				      "%s: not a working set", path);
+	if (h.version != VERSION)
+		return lazy_error_set(err, LAZY_E_FORMAT,
+				      "%s: working set of version %u, only version %u is supported",
+				      path, h.version, VERSION);
+	if (h.nr > LAZY_WS_MAX ||
+	    h.nr * sizeof(*set->offsets) != st.st_size - sizeof(h))
+		return lazy_error_set(err, LAZY_E_FORMAT,
+				      "%s: size of the file does not match its header",
+				      path);
+	if (!h.nr)
+		set->offsets = NULL;
+	else
+		set->offsets = malloc(h.nr * sizeof(*set->offsets));
+	if (h.nr && !set->offsets)
+		return lazy_error_set(err, LAZY_E_MEMORY, "%s: out of memory",
+				      path);
+	if (read_all(fd, set->offsets, h.nr * sizeof(*set->offsets)))
+		return lazy_error_set(err, LAZY_E_SOURCE, "%s: %m", path);
+	if (checksum(&h, set->offsets) != h.crc)
+		return lazy_error_set(err, LAZY_E_FORMAT,
+				      "%s: checksum mismatch", path);
+	set->nr = h.nr;
+	set->capacity = h.nr;
+	return 0;
+}
+
+int lazy_ws_load(struct lazy_ws *set, const char *path, struct lazy_error *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	int ret;
 
-	*set = (struct working_set) {};
-	if (!file)
-		return because(reason, "%s: %m", path);
-	ret = load(set, file, &why);
-	fclose(file);
-	return ret ? because(reason, "%s: %s", path, why.text) : 0;
+	free(set->offsets);
+	*set = (struct lazy_ws) {};
+	if (fd < 0)
+		return lazy_error_set(err, LAZY_E_SYSTEM, "%s: %m", path);
+	ret = load(set, fd, path, err);
+	close(fd);
+	if (ret) {
+		free(set->offsets);
+		*set = (struct lazy_ws) {};
+	}
+	return ret;
 }
