@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * Gives up: poisons what is absent, so that no access waits for ever or reads
+ * zeroes, then unregisters the memory, so that no event waits for a reader.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "core.h"
+
+#define ATTEMPTS	1000		/* of 1 ms, while mappings change */
+
+/*
+ * Poisons [@address, @address + @len) up to the first page that is present or
+ * unmapped. Returns the number of bytes that are dealt with, or -1 and errno.
+ */
+static int64_t poison(int uffd, uint64_t address, uint64_t len,
+		      uint64_t granule)
+{
+	struct uffdio_poison arg = { .range = { address, len } };
+
+	if (!ioctl(uffd, UFFDIO_POISON, &arg))
+		return len;
+	if (arg.updated > 0)
+		return arg.updated;
+	if (errno == ENOENT && len > granule)
+		return poison(uffd, address, granule, granule);
+	if (errno == EEXIST || errno == ENOENT) {
+		lazy__wake(uffd, address, granule);
+		return granule;
+	}
+	return -1;
+}
+
+static int failed(struct lazy_error *err)
+{
+	if (errno == EINVAL || errno == ENOTTY)
+		return lazy_error_set(err, LAZY_E_UNSUPPORTED,
+				      "this kernel does not support UFFDIO_POISON");
+	if (errno == ESRCH)
+		return lazy_error_set(err, LAZY_E_GONE,
+				      "the process whose memory it is has exited");
+	return lazy_error_set(err, LAZY_E_SYSTEM, "UFFDIO_POISON: %m");
+}
+
+static int poison_range(struct lazy__worker *w, int uffd, uint64_t address,
+			uint64_t len, uint64_t granule, struct lazy_error *err)
+{
+	int attempts = 0;
+
+	while (len) {
+		int64_t n = poison(uffd, address, len, granule);
+
+		if (n > 0) {
+			address += n;
+			len -= n;
+			attempts = 0;
+			continue;
+		}
+		if (errno == EINTR)
+			continue;
+		if ((errno != EAGAIN && errno != ENOMEM) ||
+		    attempts++ == ATTEMPTS)
+			return failed(err);
+		/* Its owner waits until its event is read. */
+		if (w)
+			lazy__drain(w);
+		usleep(1000);
+	}
+	return 0;
+}
+
+int lazy_poison(int uffd, uint64_t address, uint64_t len, uint64_t granule,
+		struct lazy_error *err)
+{
+	return poison_range(NULL, uffd, address, len, granule, err);
+}
+
+static int poison_region(struct lazy_server *s, struct lazy__space *space,
+			 const struct lazy__region *r, struct lazy_error *err)
+{
+	uint64_t page = r->first, end = page + r->nr, nr;
+
+	for (; page < end; page += nr) {
+		/* Present pages are skipped without a call. */
+		for (nr = 0; page < end &&
+		     lazy__page(&space->pages, page) == LAZY__FILLED; page++)
+			;
+		while (page + nr < end &&
+		       lazy__page(&space->pages, page + nr) != LAZY__FILLED)
+			nr++;
+		if (nr && poison_range(&s->own, space->uffd,
+				       lazy__address(r, page), nr << r->shift,
+				       r->is.granule, err))
+			return -1;
+	}
+	return 0;
+}
+
+static void unregister(struct lazy_server *s, struct lazy__space *space,
+		       const struct lazy__region *r)
+{
+	struct uffdio_range range = { r->is.address, r->is.len };
+
+	/* Fails if part of it was unmapped: then page by page. */
+	if (!ioctl(space->uffd, UFFDIO_UNREGISTER, &range) || errno == ESRCH)
+		return;
+	for (uint64_t i = 0; i < r->nr; i++) {
+		range.start = lazy__address(r, r->first + i);
+		range.len = r->is.granule;
+		ioctl(space->uffd, UFFDIO_UNREGISTER, &range);
+	}
+	(void)s;
+}
+
+int lazy_server_poison(struct lazy_server *s, struct lazy_error *err)
+{
+	struct lazy_error why;
+	int ret = 0;
+
+	if (s->nr_workers)
+		return lazy_error_set(err, LAZY_E_ARGUMENT,
+				      "the server has threads");
+	lazy_error_set(&why, LAZY_E_GONE, "given up");
+	lazy__fail(s, &why);
+	lazy__drain(&s->own);
+	for (size_t i = 0; i < s->nr_spaces; i++) {
+		struct lazy__space *space = &s->spaces[i];
+
+		if (space->uffd < 0)
+			continue;
+		for (size_t j = 0; j < s->nr; j++) {
+			struct lazy__region *r = &s->regions[j];
+
+			/* A child that has exited is no failure. */
+			if (poison_region(s, space, r, i ? NULL : err) && !i)
+				ret = -1;
+			else
+				unregister(s, space, r);
+		}
+		lazy__drain(&s->own);
+	}
+	return ret;
+}
