@@ -155,10 +155,12 @@ int lazy__check_registered(struct lazy_server *s, struct lazy_error *err)
 			return lazy_error_set(err, LAZY_E_SYSTEM,
 					      "region %zu: UFFDIO_COPY: %m", i);
 		}
-		/* Larger pages than those of the mapping? */
-		if (r->is.granule > LAZY__PAGE &&
-		    probe(s, s->config.uffd, r->is.address + r->is.granule / 2,
-			  r->is.granule / 2) != EINVAL)
+		/* Smaller or larger pages than those of the mapping? */
+		if (probe(s, s->config.uffd, r->is.address, r->is.granule) ==
+		    EINVAL ||
+		    (r->is.granule > LAZY__PAGE &&
+		     probe(s, s->config.uffd, r->is.address +
+			   r->is.granule / 2, r->is.granule / 2) != EINVAL))
 			return lazy_error_set(err, LAZY_E_ARGUMENT,
 					      "region %zu: wrong page size: %llu",
 					      i, (unsigned long long)r->is.granule);

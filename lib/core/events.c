@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/uio.h>
@@ -127,6 +128,7 @@ static int add_child(struct lazy__worker *w, size_t parent, int uffd)
 		return lazy_error_set(&w->err, LAZY_E_MEMORY, "out of memory");
 	}
 	child->uffd = uffd;
+	fcntl(uffd, F_SETFL, O_RDWR | O_NONBLOCK);
 	s->children++;
 	lazy__pages_copy(&child->pages, &s->spaces[parent].pages);
 	if (epoll_ctl(s->epoll, EPOLL_CTL_ADD, uffd, &event))

@@ -277,9 +277,10 @@ static void end(struct memory *m)
 {
 	halt(m);
 	lazy_server_free(m->server);
+	/* First, since nobody reads its events any more. */
+	close(m->uffd);
 	munmap(m->at, m->len);
 	munmap(m->content, m->len);
-	close(m->uffd);
 	if (m->fd >= 0)
 		close(m->fd);
 }
