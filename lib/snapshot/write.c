@@ -181,8 +181,7 @@ static size_t run_of(const struct snap_place *chunks, size_t nr)
 {
 	size_t i = 1;
 
-	while (i < nr && chunks[i].at &&
-	       chunks[i].at == chunks[i - 1].at + 1)
+	while (i < nr && chunks->at && chunks[i].at == chunks->at + i)
 		i++;
 	return i;
 }
