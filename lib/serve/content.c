@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/* What the memory of all VMs is filled with. */
+#include <stdlib.h>
+
+#include <lazyrestore/memfile.h>
+#include <lazyrestore/snapshot.h>
+
+#include "serve.h"
+
+struct content {
+	struct lazy_source source;
+	struct lazy_memfile *file;	/* or NULL: a snapshot */
+};
+
+struct content *content_open(const struct options *options,
+			     struct lazy_error *error)
+{
+	struct content *c = calloc(1, sizeof(*c));
+	struct lazy_snap *snap;
+
+	if (!c) {
+		lazy_error_set(error, LAZY_E_MEMORY, "out of memory");
+		return NULL;
+	}
+	if (options->memory) {
+		c->file = lazy_memfile_open(options->memory, options->base,
+					    error);
+		if (c->file)
+			lazy_memfile_source(c->file, &c->source);
+	} else {
+		snap = lazy_snap_open(options->snapshot, error);
+		if (snap)
+			lazy_snap_source(snap, &c->source);
+	}
+	if (c->source.length)
+		return c;
+	free(c);
+	return NULL;
+}
+
+const struct lazy_source *content_source(const struct content *c)
+{
+	return &c->source;
+}
+
+/* The checksums of a snapshot detect changes when it is read. */
+int content_unchanged(const struct content *c, struct lazy_error *error)
+{
+	return c->file ? lazy_memfile_unchanged(c->file, error) : 0;
+}
