@@ -87,18 +87,6 @@ static int wait_for(struct vm *vm, pid_t server, int signals)
 	return VM_FAILED;
 }
 
-static int run_server(struct vm *vm, int signals)
-{
-	struct lazy_error error;
-
-	prctl(PR_SET_NAME, "uffd-serve-vm");
-	if (!vm->options->no_sandbox && sandbox_enter(SANDBOX_SERVER, &error)) {
-		vm_give_up(vm, NULL, error.text);
-		return VM_FAILED;
-	}
-	return vm_serve(vm, signals);
-}
-
 int guard_main(struct vm *vm, int signals)
 {
 	struct handover handover = { .uffd = -1 };
@@ -126,7 +114,7 @@ int guard_main(struct vm *vm, int signals)
 
 	server = fork();
 	if (!server)
-		_exit(run_server(vm, signals));
+		_exit(vm_serve(vm, signals));
 	if (server < 0) {
 		vm_give_up(vm, NULL, "cannot start its server");
 		return VM_FAILED;

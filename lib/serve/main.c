@@ -13,7 +13,7 @@
 #include "serve.h"
 
 #define USAGE		2	/* exit status */
-#define MAX_THREADS	64
+#define MAX_THREADS	8
 #define DEFAULT_THREADS	4	/* at most, and one for each processor */
 #define MAX_UIDS	(sizeof(((struct options *)0)->uids) / sizeof(uid_t))
 
@@ -153,7 +153,7 @@ static void parse(struct options *o, int argc, char **argv)
 			break;
 		case THREADS:
 			o->threads = number(optarg, 1, MAX_THREADS,
-					    "--threads needs a number from 1 to 64");
+					    "--threads needs a number from 1 to 8");
 			break;
 		case TIMEOUT:
 			o->timeout_ms = number(optarg, 1, 3600000,

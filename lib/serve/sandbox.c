@@ -2,10 +2,12 @@
 /*
  * seccomp filters: a list of system calls for each process. Everything else
  * kills the process, whose VM is then poisoned by its guard. No list has
- * execve(), socket(), connect() or ptrace(), none can open a file.
+ * execve(), socket(), connect() or ptrace(), and none can open a file to write
+ * to it.
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -50,6 +52,7 @@ static const struct rule rules[] = {
 	ALLOW_IF(ioctl, L | G | S, 1, 0xff00, 0xaa00),
 	ALLOW(read, L | G | S),
 	ALLOW(pread64, L | G | S),
+	ALLOW(preadv2, L | G | S),
 	ALLOW(ppoll, L | G | S),
 	ALLOW(futex, L | G | S),
 #ifdef SYS_poll
@@ -102,13 +105,15 @@ static const struct rule rules[] = {
 	ALLOW(exit, L | G | S),
 	ALLOW(exit_group, L | G | S),
 	ALLOW(pidfd_send_signal, L | G | S),
+	/* To read, for /proc/self/fdinfo. */
+	ALLOW_IF(openat, L | G, 2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY),
 	ALLOW(pidfd_open, L | G),
 	ALLOW(wait4, L | G),
 	ALLOW(kill, L | G),
 	ALLOW(recvmsg, L | G),
-	ALLOW(readlinkat, L | G | S),
+	ALLOW(readlinkat, L | G),
 #ifdef SYS_readlink
-	ALLOW(readlink, L | G | S),
+	ALLOW(readlink, L | G),
 #endif
 	ALLOW(prctl, L | G),
 	ALLOW(seccomp, L | G),

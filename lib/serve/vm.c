@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -207,9 +208,11 @@ static int watch(struct vm *vm, struct lazy_server *server, int signals)
 int vm_serve(struct vm *vm, int signals)
 {
 	struct lazy_error error;
-	struct lazy_server *server = new_server(vm, &error);
+	struct lazy_server *server;
 	int status;
 
+	prctl(PR_SET_NAME, "uffd-serve-vm");
+	server = new_server(vm, &error);
 	if (!server) {
 		if (is_gone(vm))
 			return VM_REFUSED;
@@ -219,7 +222,9 @@ int vm_serve(struct vm *vm, int signals)
 		return VM_REFUSED;
 	}
 	say("VMM %d: serving %zu regions", vm->vmm, vm->handover->nr);
-	if (lazy_server_start(server, vm->options->threads, &error))
+	if ((!vm->options->no_sandbox &&
+	     sandbox_enter(SANDBOX_SERVER, &error)) ||
+	    lazy_server_start(server, vm->options->threads, &error))
 		status = failed(vm, server, error.text);
 	else
 		status = watch(vm, server, signals);
