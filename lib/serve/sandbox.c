@@ -107,6 +107,8 @@ static const struct rule rules[] = {
 	ALLOW(pidfd_send_signal, L | G | S),
 	/* To read, for /proc/self/fdinfo. */
 	ALLOW_IF(openat, L | G, 2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY),
+	/* The library asks the kernel what it can do. */
+	ALLOW(userfaultfd, L | G),
 	ALLOW(pidfd_open, L | G),
 	ALLOW(wait4, L | G),
 	ALLOW(kill, L | G),

@@ -114,7 +114,7 @@ static int run_test(const struct test *test)
 	}
 	pid = fork();
 	if (!pid) {
-		if (chdir(dir))
+		if (setpgid(0, 0) || chdir(dir))
 			_exit(1);
 		alarm(test->timeout);
 		test->run();
@@ -122,6 +122,9 @@ static int run_test(const struct test *test)
 	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid)
 		note("cannot run a process");
+	/* The processes that a test has left behind. */
+	if (pid > 0)
+		kill(-pid, SIGKILL);
 	nftw(dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
 	return status;
 }
