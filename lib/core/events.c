@@ -181,9 +181,10 @@ static int take_fault(struct lazy__worker *w, size_t space,
 	return lazy__serve_fault(w, &fault);
 }
 
-static ssize_t read_messages(struct lazy__worker *w, int uffd, bool block)
+static ssize_t read_messages(struct lazy__worker *w, size_t space, bool block)
 {
 	struct iovec iov = { w->msgs, sizeof(w->msgs) };
+	int uffd = w->s->spaces[space].uffd;
 	ssize_t n;
 
 	if (block) {
@@ -191,7 +192,8 @@ static ssize_t read_messages(struct lazy__worker *w, int uffd, bool block)
 		pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
 		n = read(uffd, w->msgs, sizeof(w->msgs));
 		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-	} else if (w->s->has_nowait) {
+	} else if (w->s->has_nowait && !space) {
+		/* The userfaultfds of children do not support RWF_NOWAIT. */
 		n = preadv2(uffd, &iov, 1, -1, RWF_NOWAIT);
 	} else {
 		n = read(uffd, w->msgs, sizeof(w->msgs));
@@ -218,7 +220,7 @@ static int serve_space(struct lazy__worker *w, size_t space, bool block)
 		lazy__unlock(s);
 		return 0;
 	}
-	nr = read_messages(w, s->spaces[space].uffd, block);
+	nr = read_messages(w, space, block);
 	for (ssize_t i = 0; i < nr && !ret; i++)
 		if (w->msgs[i].event != UFFD_EVENT_PAGEFAULT)
 			ret = take_event(w, space, &w->msgs[i]);
@@ -263,7 +265,7 @@ void lazy__drain(struct lazy__worker *w)
 		if (s->spaces[space].uffd < 0)
 			continue;
 		do {
-			nr = read_messages(w, s->spaces[space].uffd, false);
+			nr = read_messages(w, space, false);
 			for (ssize_t i = 0; i < nr; i++)
 				if (w->msgs[i].event != UFFD_EVENT_PAGEFAULT)
 					take_event(w, space, &w->msgs[i]);

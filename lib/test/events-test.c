@@ -194,7 +194,9 @@ TEST(children_are_served_one_after_another)
 		serve(&m, threads);
 		CHECK(is_same(&m, 0));
 		for (int i = 0; i < 50; i++)
-			CHECK_EQ(0, child_compares(&m));
+			CHECK(!child_compares(&m), "child %d: %s", i,
+			      lazy_server_state(m.server, &m.err) ==
+			      LAZY_FAILED ? m.err.text : "wrong, or a timeout");
 		CHECK(stats_of(&m).children < 3, "%llu children",
 		      (unsigned long long)stats_of(&m).children);
 		check_content(&m);
