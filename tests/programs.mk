@@ -54,15 +54,12 @@ kvm_headers := $(headers) $(wildcard $(kvm)/*.h $(kvm)/include/*.h $(kvm)/includ
 pae := uffd-types uffd-types-errno uffd-types-file uffd-types-life \
 	uffd-types-source uffd-fill uffd-filemap uffd-query
 
-# Tests of the library of lazy restores, and of the VMM
-lazy := $(notdir $(basename $(wildcard $(top)/lib/test/*.c)))
-
 all: all-$(bits)
 
 all-32: $(addprefix $(bin)/,$(pae))
 
-all-64: $(addprefix $(bin)/,$(theirs) $(hugetlb) $(ours) $(kvm_tests) $(kvm_x86_tests) $(lazy) \
-	hugetlb-tests kvm-tests vmm-test) vmm mainline
+all-64: $(addprefix $(bin)/,$(theirs) $(hugetlb) $(ours) $(kvm_tests) $(kvm_x86_tests) \
+	hugetlb-tests kvm-tests vmm-test) lazyrestore vmm mainline
 
 # Written to a temporary name first: an interrupted build leaves no partial program.
 define link
@@ -91,8 +88,14 @@ $(addprefix $(bin)/,$(kvm_tests) $(kvm_x86_tests)): CFLAGS = $(KVM_CFLAGS)
 $(addprefix $(bin)/,$(kvm_tests) $(kvm_x86_tests)): $(addprefix $(lib)/kvm/,$(addsuffix .o,$(kvm_lib))) $(kvm_headers)
 	$(link)
 
-$(addprefix $(bin)/,$(lazy)): $(bin)/%: $(top)/lib/test/%.c $(wildcard $(top)/lib/*.c $(top)/lib/*.h) $(headers)
-	$(link)
+# The library's own tests, which also run on the host: make -C lib check
+lazyrestore:
+	@echo '  MAKE    lib/test'
+	@$(MAKE) --no-print-directory -s -C $(top)/lib O=$(top)/out/tests/lazyrestore \
+		HEADERS=$(top)/out/headers/include CFLAGS='-O2 -g -static' tests
+	@mkdir -p $(top)/out/tests/extra/usr/lib/lazyrestore/test
+	@cp -u $(top)/out/tests/lazyrestore/uffd-serve $(top)/out/tests/extra/usr/lib/lazyrestore
+	@cp -u $(top)/out/tests/lazyrestore/test/*-test $(top)/out/tests/extra/usr/lib/lazyrestore/test
 
 $(bin)/vmm-test: $(top)/vmm/test/vmm-test
 	@mkdir -p $(@D)
@@ -125,4 +128,4 @@ $(lib)/kvm/%.o: $(kvm)/% $(kvm_headers)
 	@mkdir -p $(@D)
 	@$(CC) $(KVM_CFLAGS) $(if $(findstring string_override,$<),-ffreestanding) -I$(dir $<) -c -o $@ $<
 
-.PHONY: all all-32 all-64 vmm mainline
+.PHONY: all all-32 all-64 lazyrestore vmm mainline

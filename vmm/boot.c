@@ -45,22 +45,22 @@ struct file {
 	size_t len;
 };
 
-static int map_file(struct file *file, const char *path, struct reason *reason)
+static int map_file(struct file *file, const char *path, struct lazy_error *err)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct stat st;
 
 	if (fd < 0)
-		return because(reason, "%s: %m", path);
+		return because(err, "%s: %m", path);
 	if (fstat(fd, &st)) {
 		close(fd);
-		return because(reason, "%s: %m", path);
+		return because(err, "%s: %m", path);
 	}
 	file->len = st.st_size;
 	file->data = mmap(NULL, file->len, PROT_READ, MAP_PRIVATE, fd, 0);
 	close(fd);
 	if (file->data == MAP_FAILED)
-		return because(reason, "%s: %m", path);
+		return because(err, "%s: %m", path);
 	return 0;
 }
 
@@ -78,7 +78,7 @@ static void describe_memory(struct boot_params *params, size_t len)
 
 static int load(struct machine *m, const struct file *kernel,
 		const struct file *initrd, const char *cmdline,
-		struct reason *reason)
+		struct lazy_error *err)
 {
 	struct boot_params *params = (void *)(m->memory.host + ZERO_PAGE);
 	const struct setup_header *hdr;
@@ -86,20 +86,20 @@ static int load(struct machine *m, const struct file *kernel,
 	size_t setup;
 
 	if (kernel->len < sizeof(*params))
-		return because(reason, "the kernel file is too short");
+		return because(err, "the kernel file is too short");
 	hdr = &((const struct boot_params *)kernel->data)->hdr;
 	if (hdr->boot_flag != 0xaa55 || memcmp(&hdr->header, "HdrS", 4) ||
 	    hdr->version < 0x20c || !(hdr->xloadflags & XLF_KERNEL_64))
-		return because(reason, "the kernel is not a 64-bit bzImage");
+		return because(err, "the kernel is not a 64-bit bzImage");
 	setup = (hdr->setup_sects + 1) * 512;
 	if (setup > kernel->len || strlen(cmdline) > hdr->cmdline_size)
-		return because(reason, "the kernel file is truncated or its command line is too long");
+		return because(err, "the kernel file is truncated or its command line is too long");
 
 	unpacked = hdr->pref_address + hdr->init_size;
 	initrd_at = (m->memory.len - initrd->len) & ~0xfffULL;
 	if (initrd->len > m->memory.len || initrd_at < unpacked ||
 	    HIGH_MEMORY + kernel->len > initrd_at)
-		return because(reason, "the guest needs more memory than %zu MiB",
+		return because(err, "the guest needs more memory than %zu MiB",
 			       m->memory.len >> 20);
 
 	memset(params, 0, sizeof(*params));
@@ -145,7 +145,7 @@ static struct kvm_segment make_segment(struct machine *m, uint16_t selector,
 	};
 }
 
-static int set_registers(struct machine *m, struct reason *reason)
+static int set_registers(struct machine *m, struct lazy_error *err)
 {
 	struct kvm_regs regs = {
 		.rip = HIGH_MEMORY + ENTRY_64,
@@ -156,7 +156,7 @@ static int set_registers(struct machine *m, struct reason *reason)
 	struct kvm_segment data;
 
 	if (ioctl(m->vcpu, KVM_GET_SREGS, &sregs))
-		return because(reason, "KVM_GET_SREGS: %m");
+		return because(err, "KVM_GET_SREGS: %m");
 	data = make_segment(m, 0x18, 0x3, false);
 	sregs.cs = make_segment(m, 0x10, 0xb, true);
 	sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = data;
@@ -169,35 +169,35 @@ static int set_registers(struct machine *m, struct reason *reason)
 	sregs.efer = EFER_LME_LMA;
 	if (ioctl(m->vcpu, KVM_SET_SREGS, &sregs) ||
 	    ioctl(m->vcpu, KVM_SET_REGS, &regs))
-		return because(reason, "cannot set the vCPU's registers: %m");
+		return because(err, "cannot set the vCPU's registers: %m");
 	return 0;
 }
 
 int boot_linux(struct machine *m, const char *kernel, const char *initrd,
-	       const char *cmdline, struct reason *reason)
+	       const char *cmdline, struct lazy_error *err)
 {
 	struct file image, root;
 	struct kvm_cpuid2 *cpuid;
 	int ret;
 
-	if (map_file(&image, kernel, reason))
+	if (map_file(&image, kernel, err))
 		return -1;
-	if (map_file(&root, initrd, reason)) {
+	if (map_file(&root, initrd, err)) {
 		munmap(image.data, image.len);
 		return -1;
 	}
-	ret = load(m, &image, &root, cmdline, reason);
+	ret = load(m, &image, &root, cmdline, err);
 	munmap(image.data, image.len);
 	munmap(root.data, root.len);
 	if (ret)
 		return -1;
 
-	cpuid = machine_cpuid(m, reason);
+	cpuid = machine_cpuid(m, err);
 	if (!cpuid)
 		return -1;
 	ret = ioctl(m->vcpu, KVM_SET_CPUID2, cpuid);
 	free(cpuid);
 	if (ret)
-		return because(reason, "KVM_SET_CPUID2: %m");
-	return set_registers(m, reason);
+		return because(err, "KVM_SET_CPUID2: %m");
+	return set_registers(m, err);
 }

@@ -4,19 +4,22 @@
  * passes it the userfaultfd, and monitors it from then on.
  *
  * The VMM keeps its own descriptor of the userfaultfd open until all memory is
- * filled. If the handler dies, the vCPU therefore keeps waiting instead of
- * running on zero-filled pages, until the VMM notices the closed socket and
- * stops it.
+ * filled. If the handler dies or hangs, the vCPU therefore keeps waiting instead
+ * of running on zero-filled pages, until the VMM notices and stops it. A vCPU
+ * that waits inside the kernel, where no signal interrupts it, is released by
+ * poisoning the memory: it is stopped already and does not run again.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "vmm.h"
@@ -24,9 +27,17 @@
 #define HANDLER_FD	3		/* the socket in the handler */
 #define ANSWER_MS	60000		/* long enough on a busy host */
 
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000ULL + ts.tv_nsec / 1000000;
+}
+
 /* Also reports the ioctls that UFFDIO_REGISTER returned. */
-static int arm(struct lazy *lazy, struct machine *m, bool minor,
-	       struct lazy_region *region, struct reason *reason)
+static int arm(struct handler *h, struct machine *m, bool minor,
+	       struct lazy_region *region, struct lazy_error *err)
 {
 	struct uffdio_api api = { .api = UFFD_API };
 	struct uffdio_register reg = {
@@ -36,28 +47,29 @@ static int arm(struct lazy *lazy, struct machine *m, bool minor,
 	};
 
 	/* KVM faults in kernel mode, so no UFFD_USER_MODE_ONLY. */
-	lazy->uffd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-	if (lazy->uffd < 0)
-		return because(reason, "userfaultfd: %m");
-	if (ioctl(lazy->uffd, UFFDIO_API, &api))
-		return because(reason, "UFFDIO_API: %m");
-	if (ioctl(lazy->uffd, UFFDIO_REGISTER, &reg))
-		return because(reason, "UFFDIO_REGISTER on %s memory: %m",
+	h->uffd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (h->uffd < 0)
+		return because(err, "userfaultfd: %m");
+	if (ioctl(h->uffd, UFFDIO_API, &api))
+		return because(err, "UFFDIO_API: %m");
+	if (ioctl(h->uffd, UFFDIO_REGISTER, &reg))
+		return because(err, "UFFDIO_REGISTER on %s memory: %m",
 			       m->memory.kind->name);
-	region->zeropage = !!(reg.ioctls & 1ULL << _UFFDIO_ZEROPAGE);
+	if (reg.ioctls & 1ULL << _UFFDIO_ZEROPAGE)
+		region->flags |= LAZY_REGION_ZEROPAGE;
 	return 0;
 }
 
-static int start_handler(struct lazy *lazy, char *const argv[],
-			 struct reason *reason)
+static int start_handler(struct handler *h, char *const argv[],
+			 struct lazy_error *err)
 {
 	int sock[2];
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sock))
-		return because(reason, "socketpair: %m");
-	lazy->sock = sock[0];
-	lazy->handler = fork();
-	if (!lazy->handler) {
+		return because(err, "socketpair: %m");
+	h->sock = sock[0];
+	h->pid = fork();
+	if (!h->pid) {
 		/* dup2() onto the same fd would leave it close-on-exec. */
 		if (sock[1] == HANDLER_FD)
 			fcntl(HANDLER_FD, F_SETFD, 0);
@@ -67,69 +79,97 @@ static int start_handler(struct lazy *lazy, char *const argv[],
 		_exit(127);
 	}
 	close(sock[1]);
-	if (lazy->handler < 0)
-		return because(reason, "cannot start the handler: %m");
+	if (h->pid < 0)
+		return because(err, "cannot start the handler: %m");
 	return 0;
 }
 
-int lazy_begin(struct lazy *lazy, struct machine *m, bool minor,
-	       char *const handler_argv[], struct reason *reason)
+/* Called if the vCPU does not stop. */
+static void release(struct machine *m)
+{
+	const struct handler *h = m->handler;
+	struct lazy_error err;
+
+	if (h->uffd >= 0 &&
+	    lazy_poison(h->uffd, (uintptr_t)m->memory.host, m->memory.len,
+			m->memory.kind->granule, &err))
+		fprintf(stderr, "vmm: %s\n", err.text);
+}
+
+int handler_begin(struct handler *h, struct machine *m, bool minor,
+		  char *const argv[], struct lazy_error *err)
 {
 	struct lazy_region region = {
 		.address = (uintptr_t)m->memory.host,
 		.len = m->memory.len,
 		.granule = m->memory.kind->granule,
 		.populate = minor ? m->memory.kind->populate : LAZY_COPY,
+		.fd = m->memory.fd,
+		.flags = m->memory.fd >= 0 ? LAZY_REGION_SHARED : 0,
 	};
 
-	if (start_handler(lazy, handler_argv, reason) ||
-	    arm(lazy, m, minor, &region, reason))
+	if (start_handler(h, argv, err) || arm(h, m, minor, &region, err))
 		return -1;
-	return lazy_hand_over(lazy->sock, lazy->uffd, &region, &m->memory.fd,
-			      1, ANSWER_MS, reason);
+	m->handler = h;
+	m->release = release;
+	h->heard = now_ms();
+	return lazy_handover_send(h->sock, h->uffd, &region, sizeof(region), 1,
+				  ANSWER_MS, err);
 }
 
 /* All memory is filled: no more faults, so unregister it. */
-static int disarm(struct lazy *lazy, struct machine *m, struct reason *reason)
+static int disarm(struct handler *h, struct machine *m, struct lazy_error *err)
 {
 	struct uffdio_range range = {
 		(uintptr_t)m->memory.host, m->memory.len,
 	};
 
-	if (ioctl(lazy->uffd, UFFDIO_UNREGISTER, &range))
-		return because(reason, "UFFDIO_UNREGISTER: %m");
-	close(lazy->uffd);
-	lazy->uffd = -1;
+	if (ioctl(h->uffd, UFFDIO_UNREGISTER, &range))
+		return because(err, "UFFDIO_UNREGISTER: %m");
+	close(h->uffd);
+	h->uffd = -1;
 	return 0;
 }
 
-int lazy_watch(struct lazy *lazy, struct machine *m, struct reason *reason)
+static int lost(const struct handler *h, const char *why,
+		struct lazy_error *err)
 {
-	struct reason why;
+	const struct lazy_stats *s = &h->stats.now;
 
-	switch (lazy_receive(lazy->sock, &lazy->stats, &why)) {
-	case LAZY_PROGRESS:
+	return because(err, "%.120s; guest stopped with %llu of %llu pages filled",
+		       why, (unsigned long long)(s->demand + s->background +
+						 s->found),
+		       (unsigned long long)s->pages);
+}
+
+int handler_watch(struct handler *h, struct machine *m, struct lazy_error *err)
+{
+	struct lazy_error why;
+
+	switch (lazy_handover_receive(h->sock, &h->stats, &why)) {
+	case LAZY_EVENT_NONE:
+		if (now_ms() - h->heard < LAZY_HANDOVER_SILENCE_MS)
+			return 0;
+		return lost(h, "the handler does not respond", err);
+	case LAZY_EVENT_PROGRESS:
+		h->heard = now_ms();
 		return 0;
-	case LAZY_DONE:
-		lazy->done = true;
-		return disarm(lazy, m, reason);
+	case LAZY_EVENT_DONE:
+		h->done = true;
+		return disarm(h, m, err);
 	default:
-		return because(reason, "%s; guest stopped with %llu of %llu pages filled",
-			       why.text, (unsigned long long)
-			       (lazy->stats.demand + lazy->stats.background +
-				lazy->stats.found),
-			       (unsigned long long)lazy->stats.pages);
+		return lost(h, why.text, err);
 	}
 }
 
 /* Returns the handler's exit status; kills it if it does not end. */
-static int wait_for_handler(pid_t handler)
+static int wait_for_exit(pid_t handler, int timeout_ms)
 {
 	struct pollfd pollfd = { .events = POLLIN };
 	int status;
 
 	pollfd.fd = syscall(SYS_pidfd_open, handler, 0);
-	if (pollfd.fd < 0 || poll(&pollfd, 1, ANSWER_MS) != 1)
+	if (pollfd.fd < 0 || poll(&pollfd, 1, timeout_ms) != 1)
 		kill(handler, SIGKILL);
 	if (pollfd.fd >= 0)
 		close(pollfd.fd);
@@ -137,21 +177,23 @@ static int wait_for_handler(pid_t handler)
 	return status;
 }
 
-int lazy_end(struct lazy *lazy, struct reason *reason)
+int handler_end(struct handler *h, bool failed, struct lazy_error *err)
 {
+	/* After a failure its answer is not needed, and may never come. */
+	int timeout_ms = failed ? 1000 : ANSWER_MS;
 	int ret = 0, status = 0;
 
-	if (lazy->sock >= 0) {
-		ret = lazy_finish(lazy->sock, ANSWER_MS, &lazy->stats, reason);
-		close(lazy->sock);
+	if (h->sock >= 0) {
+		ret = lazy_handover_finish(h->sock, timeout_ms, &h->stats, err);
+		close(h->sock);
 	}
-	if (lazy->uffd >= 0)
-		close(lazy->uffd);
-	if (lazy->handler > 0)
-		status = wait_for_handler(lazy->handler);
+	if (h->uffd >= 0)
+		close(h->uffd);
+	if (h->pid > 0)
+		status = wait_for_exit(h->pid, timeout_ms);
 	/* For example, writing the working set failed. */
 	if (!ret && status)
-		return because(reason, "the handler exited with status %#x",
+		return because(err, "the handler exited with status %#x",
 			       status);
 	return ret;
 }

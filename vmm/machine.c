@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -20,6 +21,8 @@
 #include "vmm.h"
 
 #define KICK		SIGUSR1
+#define STOP_MS		2000	/* until memory is released */
+#define RELEASED_MS	60000	/* long enough on a busy host */
 
 /* Three pages that KVM needs on Intel, outside guest memory. */
 #define TSS_ADDRESS	0xfffbd000
@@ -31,24 +34,30 @@
 #define I8042_PORT	0x64
 #define I8042_RESET	0xfe
 
+/* Written by two threads, and read by the kernel. */
+static void set_immediate_exit(struct machine *m, uint8_t value)
+{
+	__atomic_store_n(&m->run->immediate_exit, value, __ATOMIC_RELAXED);
+}
+
 static void kicked(int sig)
 {
 	(void)sig;
 }
 
-struct kvm_cpuid2 *machine_cpuid(struct machine *m, struct reason *reason)
+struct kvm_cpuid2 *machine_cpuid(struct machine *m, struct lazy_error *err)
 {
 	struct kvm_cpuid2 *cpuid;
 	uint32_t nr = 0;
 
 	cpuid = calloc(1, sizeof(*cpuid) + MAX_LEAVES * sizeof(*cpuid->entries));
 	if (!cpuid) {
-		because(reason, "%m");
+		because(err, "%m");
 		return NULL;
 	}
 	cpuid->nent = MAX_LEAVES;
 	if (ioctl(m->kvm, KVM_GET_SUPPORTED_CPUID, cpuid)) {
-		because(reason, "KVM_GET_SUPPORTED_CPUID: %m");
+		because(err, "KVM_GET_SUPPORTED_CPUID: %m");
 		free(cpuid);
 		return NULL;
 	}
@@ -69,45 +78,45 @@ struct kvm_cpuid2 *machine_cpuid(struct machine *m, struct reason *reason)
 	return cpuid;
 }
 
-static int make_vm(struct machine *m, struct reason *reason)
+static int make_vm(struct machine *m, struct lazy_error *err)
 {
 	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
 
 	m->kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (m->kvm < 0)
-		return because(reason, "/dev/kvm: %m");
+		return because(err, "/dev/kvm: %m");
 	if (ioctl(m->kvm, KVM_GET_API_VERSION, 0) != KVM_API_VERSION)
-		return because(reason, "/dev/kvm: API version is not %d",
+		return because(err, "/dev/kvm: API version is not %d",
 			       KVM_API_VERSION);
 	m->vm = ioctl(m->kvm, KVM_CREATE_VM, 0);
 	if (m->vm < 0)
-		return because(reason, "KVM_CREATE_VM: %m");
+		return because(err, "KVM_CREATE_VM: %m");
 	if (ioctl(m->vm, KVM_SET_TSS_ADDR, TSS_ADDRESS))
-		return because(reason, "KVM_SET_TSS_ADDR: %m");
+		return because(err, "KVM_SET_TSS_ADDR: %m");
 	if (ioctl(m->vm, KVM_CREATE_IRQCHIP, 0))
-		return because(reason, "KVM_CREATE_IRQCHIP: %m");
+		return because(err, "KVM_CREATE_IRQCHIP: %m");
 	if (ioctl(m->vm, KVM_CREATE_PIT2, &pit))
-		return because(reason, "KVM_CREATE_PIT2: %m");
+		return because(err, "KVM_CREATE_PIT2: %m");
 	return 0;
 }
 
-static int make_vcpu(struct machine *m, struct reason *reason)
+static int make_vcpu(struct machine *m, struct lazy_error *err)
 {
 	int len = ioctl(m->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
 
 	m->vcpu = ioctl(m->vm, KVM_CREATE_VCPU, 0);
 	if (m->vcpu < 0 || len < 0)
-		return because(reason, "KVM_CREATE_VCPU: %m");
+		return because(err, "KVM_CREATE_VCPU: %m");
 	m->run = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, m->vcpu, 0);
 	if (m->run == MAP_FAILED) {
 		m->run = NULL;
-		return because(reason, "cannot map the vCPU: %m");
+		return because(err, "cannot map the vCPU: %m");
 	}
 	m->run_len = len;
 	return 0;
 }
 
-static int add_memory(struct machine *m, struct reason *reason)
+static int add_memory(struct machine *m, struct lazy_error *err)
 {
 	struct kvm_userspace_memory_region slot = {
 		.guest_phys_addr = 0,
@@ -116,12 +125,12 @@ static int add_memory(struct machine *m, struct reason *reason)
 	};
 
 	if (ioctl(m->vm, KVM_SET_USER_MEMORY_REGION, &slot))
-		return because(reason, "KVM_SET_USER_MEMORY_REGION: %m");
+		return because(err, "KVM_SET_USER_MEMORY_REGION: %m");
 	return 0;
 }
 
 int machine_make(struct machine *m, const struct kind *kind, size_t len,
-		 struct reason *reason)
+		 struct lazy_error *err)
 {
 	*m = (struct machine) {
 		.kvm = -1, .vm = -1, .vcpu = -1, .ended = -1,
@@ -131,10 +140,10 @@ int machine_make(struct machine *m, const struct kind *kind, size_t len,
 	sigaction(KICK, &(struct sigaction) { .sa_handler = kicked }, NULL);
 	m->ended = eventfd(0, EFD_CLOEXEC);
 	if (m->ended < 0)
-		return because(reason, "eventfd: %m");
-	if (make_vm(m, reason) ||
-	    memory_make(&m->memory, kind, m->vm, len, reason) ||
-	    add_memory(m, reason) || make_vcpu(m, reason))
+		return because(err, "eventfd: %m");
+	if (make_vm(m, err) ||
+	    memory_make(&m->memory, kind, m->vm, len, err) ||
+	    add_memory(m, err) || make_vcpu(m, err))
 		return -1;
 	return 0;
 }
@@ -232,17 +241,25 @@ static bool serve_io(struct machine *m)
  */
 static void finish_exit(struct machine *m)
 {
-	m->run->immediate_exit = 1;
+	set_immediate_exit(m, 1);
 	while (!ioctl(m->vcpu, KVM_RUN, 0))
 		if (m->run->exit_reason == KVM_EXIT_IO)
 			serve_io(m);
-	m->run->immediate_exit = 0;
+	set_immediate_exit(m, 0);
 }
 
-static void serve_mmio(struct machine *m)
+/* Returns true if the vCPU must not run any more. */
+static bool serve_mmio(struct machine *m)
 {
+	/* KVM could not access it, for example because it is poisoned. */
+	if (m->run->mmio.phys_addr < m->memory.len) {
+		because(&m->why, "the guest's memory at %#llx cannot be accessed",
+			(unsigned long long)m->run->mmio.phys_addr);
+		return true;
+	}
 	if (!m->run->mmio.is_write)
 		memset(m->run->mmio.data, 0xff, sizeof(m->run->mmio.data));
+	return false;
 }
 
 /* Returns true if the vCPU must not run any more. */
@@ -261,8 +278,7 @@ static bool run_once(struct machine *m)
 		finish_exit(m);
 		return true;
 	case KVM_EXIT_MMIO:
-		serve_mmio(m);
-		return false;
+		return serve_mmio(m);
 	case KVM_EXIT_INTR:
 		return false;
 	case KVM_EXIT_SHUTDOWN:
@@ -283,26 +299,41 @@ static void *vcpu_thread(void *arg)
 {
 	struct machine *m = arg;
 	uint64_t one = 1;
+	sigset_t sigbus;
 
+	/*
+	 * KVM raises it for poisoned memory, and retries the access until the
+	 * vCPU is stopped.
+	 */
+	sigemptyset(&sigbus);
+	sigaddset(&sigbus, SIGBUS);
+	pthread_sigmask(SIG_BLOCK, &sigbus, NULL);
 	while (!m->stop && !run_once(m))
 		;
-	__atomic_store_n(&m->over, true, __ATOMIC_RELEASE);
+	m->over = true;
 	return write(m->ended, &one, sizeof(one)) < 0 ? m : NULL;
 }
 
-int machine_start(struct machine *m, struct reason *reason)
+int machine_start(struct machine *m, struct lazy_error *err)
 {
-	int err;
-
 	m->stop = m->over = m->good = false;
 	m->why.text[0] = '\0';
-	err = pthread_create(&m->thread, NULL, vcpu_thread, m);
-	if (err) {
-		errno = err;
-		return because(reason, "cannot start the vCPU: %m");
-	}
+	errno = pthread_create(&m->thread, NULL, vcpu_thread, m);
+	if (errno)
+		return because(err, "cannot start the vCPU: %m");
 	m->started = true;
 	return 0;
+}
+
+/* Returns false if the vCPU does not stop in time. */
+static bool stops(struct machine *m, int timeout_ms)
+{
+	/* A signal just before KVM_RUN is lost, so repeat it. */
+	for (; !m->over && timeout_ms > 0; timeout_ms--) {
+		pthread_kill(m->thread, KICK);
+		usleep(1000);
+	}
+	return m->over;
 }
 
 void machine_stop(struct machine *m)
@@ -310,13 +341,17 @@ void machine_stop(struct machine *m)
 	if (!m->started)
 		return;
 	m->stop = true;
-	m->run->immediate_exit = 1;
-	/* A signal just before KVM_RUN is lost, so repeat it. */
-	while (!__atomic_load_n(&m->over, __ATOMIC_ACQUIRE)) {
-		pthread_kill(m->thread, KICK);
-		usleep(1000);
+	set_immediate_exit(m, 1);
+	if (!stops(m, STOP_MS)) {
+		if (m->release)
+			m->release(m);
+		if (!stops(m, RELEASED_MS)) {
+			/* The exit kills a thread that waits for a page. */
+			fputs("vmm: the vCPU does not stop\n", stderr);
+			_exit(1);
+		}
 	}
 	pthread_join(m->thread, NULL);
-	m->run->immediate_exit = 0;
+	set_immediate_exit(m, 0);
 	m->started = false;
 }

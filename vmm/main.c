@@ -84,17 +84,17 @@ static inline void mark_first(void)
 /* Exit status of a failure. */
 static int failure = 1;
 
-static int print_failure(const struct reason *reason)
+static int print_failure(const struct lazy_error *err)
 {
 	fflush(stdout);
-	fprintf(stderr, "vmm: %s\n", reason->text);
+	fprintf(stderr, "vmm: %s\n", err->text);
 	return failure;
 }
 
 /* ---- the guest's output ---- */
 
 static struct {
-	struct lazy *lazy;		/* or NULL */
+	struct handler *handler;	/* or NULL */
 	uint64_t first_ns;		/* until the first line, 0: none yet */
 	char first[128], last[128];
 } output;
@@ -106,8 +106,8 @@ static bool guest_line(void *arg, const char *line)
 	if (!output.first_ns) {
 		output.first_ns = now() - start;
 		mark_first();
-		if (output.lazy)
-			lazy_alive(output.lazy->sock);
+		if (output.handler)
+			lazy_handover_alive(output.handler->sock);
 		snprintf(output.first, sizeof(output.first), "%s", line);
 	}
 	snprintf(output.last, sizeof(output.last), "%s", line);
@@ -123,12 +123,11 @@ static void show_bar(const struct lazy_stats *s)
 	enum { WIDTH = 40 };
 	char bar[WIDTH + 1] = "";
 	uint64_t there = s->demand + s->background + s->found + s->removed;
-	int full;
+	int full = s->pages ? there * WIDTH / s->pages : 0;
 
-	/* A discarded page is counted again when it is filled. */
-	if (there > s->pages)
-		there = s->pages;
-	full = s->pages ? there * WIDTH / s->pages : 0;
+	/* The numbers come from another process. */
+	if (full < 0 || full > WIDTH)
+		full = WIDTH;
 	memset(bar, '#', full);
 	printf("\r\033[K%s [%-*s] %3d %%  %llu on demand, %llu in the background",
 	       opt.progress, WIDTH, bar, full * 100 / WIDTH,
@@ -137,116 +136,117 @@ static void show_bar(const struct lazy_stats *s)
 }
 
 /* The instruction pointer helps to find the cause. */
-static int too_late(struct machine *m, bool running, struct reason *reason)
+static int too_late(struct machine *m, bool running, struct lazy_error *err)
 {
 	struct kvm_regs regs = {};
 
 	if (!running)
-		return because(reason, "timed out after %d s filling the guest's memory",
+		return because(err, "timed out after %d s filling the guest's memory",
 			       opt.timeout);
 	machine_stop(m);
 	ioctl(m->vcpu, KVM_GET_REGS, &regs);
-	return because(reason, "timed out after %d s waiting for '%s'; guest at RIP %#llx, RFLAGS %#llx",
+	return because(err, "timed out after %d s waiting for '%s'; guest at RIP %#llx, RFLAGS %#llx",
 		       opt.timeout, opt.text, regs.rip, regs.rflags);
 }
 
 /*
- * Waits until the vCPU has stopped by itself and, with @lazy, all memory is
+ * Waits until the vCPU has stopped by itself and, with a handler, all memory is
  * filled. Any failure stops the vCPU.
  */
-static int watch(struct machine *m, struct lazy *lazy, bool running,
-		 struct reason *reason)
+static int watch(struct machine *m, struct handler *h, bool running,
+		 struct lazy_error *err)
 {
 	uint64_t deadline = now() + opt.timeout * 1000000000ULL;
-	bool wait_fill = lazy && !opt.no_background;
+	bool wait_fill = h && !opt.no_background;
 
-	while (running || (wait_fill && !lazy->done)) {
+	while (running || (wait_fill && !h->done)) {
 		struct pollfd fds[] = {
 			{ .fd = running ? m->ended : -1, .events = POLLIN },
 			{
-				.fd = lazy && !lazy->done ? lazy->sock : -1,
+				.fd = h && !h->done ? h->sock : -1,
 				.events = POLLIN,
 			},
 		};
 
 		if (poll(fds, 2, 100) < 0 && errno != EINTR)
-			return because(reason, "poll: %m");
-		if (fds[1].revents) {
-			if (lazy_watch(lazy, m, reason))
+			return because(err, "poll: %m");
+		if (h && !h->done) {
+			if (handler_watch(h, m, err))
 				return -1;
 			if (opt.progress)
-				show_bar(&lazy->stats);
+				show_bar(&h->stats.now);
 		}
-		if (fds[0].revents & POLLIN) {
+		if (running && m->over) {
 			running = false;
 			if (!m->good)
-				return because(reason, "%s", m->why.text);
+				return because(err, "%s", m->why.text);
 		}
 		if (now() > deadline)
-			return too_late(m, running, reason);
+			return too_late(m, running, err);
 	}
 	return 0;
 }
 
 /* ---- vmm run ---- */
 
-static int run(struct machine *m, struct reason *reason)
+static int run(struct machine *m, struct lazy_error *err)
 {
 	static const char cmdline[] =
 		"console=ttyS0 loglevel=1 panic=-1 reboot=k acpi=off noapic pci=off no_timer_check kunit.enable=0 tsc=reliable";
 	char *whole;
 	int khz, ret;
 
-	if (machine_make(m, opt.kind, opt.mib << 20, reason))
+	if (machine_make(m, opt.kind, opt.mib << 20, err))
 		return -1;
 	/* On a busy host the guest's own calibration would be wrong. */
 	khz = ioctl(m->vcpu, KVM_GET_TSC_KHZ);
 	if (khz <= 0)
-		return because(reason, "KVM_GET_TSC_KHZ: %m");
+		return because(err, "KVM_GET_TSC_KHZ: %m");
 	if (asprintf(&whole, "%s tsc_early_khz=%d %s", cmdline, khz,
 		     opt.append) < 0)
-		return because(reason, "out of memory");
-	ret = boot_linux(m, opt.kernel, opt.initrd, whole, reason);
+		return because(err, "out of memory");
+	ret = boot_linux(m, opt.kernel, opt.initrd, whole, err);
 	free(whole);
 	if (ret)
 		return -1;
 	m->on_line = guest_line;
-	if (machine_start(m, reason) || watch(m, NULL, true, reason))
+	if (machine_start(m, err) || watch(m, NULL, true, err))
 		return -1;
 	machine_stop(m);
-	return state_save(m, opt.snapshot, reason);
+	return state_save(m, opt.snapshot, err);
 }
 
 static int cmd_run(void)
 {
-	struct reason reason;
+	struct lazy_error err;
 	struct machine m;
 	int ret;
 
-	ret = run(&m, &reason);
+	ret = run(&m, &err);
 	machine_free(&m);
-	return ret ? print_failure(&reason) : 0;
+	return ret ? print_failure(&err) : 0;
 }
 
 /* ---- vmm restore ---- */
 
-static int compare(const struct machine *m, const struct snapshot *snap,
-		   struct reason *reason)
+static int compare(const struct machine *m, struct lazy_snap *snap,
+		   struct lazy_error *err)
 {
-	char chunk[SNAP_CHUNK];
+	uint64_t length = lazy_snap_length(snap);
+	char chunk[LAZY_SNAP_CHUNK];
 
-	for (uint64_t at = 0; at < snap->len; at += SNAP_CHUNK) {
-		if (snap_read(snap, at, chunk, SNAP_CHUNK, reason))
+	for (uint64_t at = 0; at < length; at += sizeof(chunk)) {
+		if (lazy_snap_read(snap, at, chunk, sizeof(chunk), err))
 			return -1;
-		if (memcmp(chunk, m->memory.host + at, SNAP_CHUNK))
-			return because(reason, "memory at %#llx differs from the snapshot",
+		if (memcmp(chunk, m->memory.host + at, sizeof(chunk)))
+			return because(err, "memory at %#llx differs from the snapshot",
 				       (unsigned long long)at);
 	}
 	return 0;
 }
 
-static int begin_lazy(struct lazy *lazy, struct machine *m,
-		      struct reason *reason)
+static int begin_lazy(struct handler *h, struct machine *m,
+		      struct lazy_error *err)
 {
 	char *argv[16] = { "vmm", "handler" };
 	int argc = 2;
@@ -267,47 +267,51 @@ static int begin_lazy(struct lazy *lazy, struct machine *m,
 		argv[argc++] = "--no-background";
 	argv[argc++] = "--";
 	argv[argc++] = (char *)opt.snapshot;
-	return lazy_begin(lazy, m, opt.minor, argv, reason);
+	return handler_begin(h, m, opt.minor, argv, err);
 }
 
-static int restore(struct machine *m, struct lazy *lazy,
-		   const struct snapshot *snap, struct reason *reason)
+static int restore(struct machine *m, struct handler *h,
+		   struct lazy_snap *snap, struct lazy_error *err)
 {
-	if (snap->header.nr_regions != 1 || snap->regions[0].guest)
-		return because(reason, "%s: memory is not a single region at address 0",
+	const struct lazy_snap_region *regions;
+	size_t nr;
+
+	regions = lazy_snap_regions(snap, &nr);
+	if (nr != 1 || regions[0].guest)
+		return because(err, "%s: memory is not a single region at address 0",
 			       opt.snapshot);
-	if (machine_make(m, opt.kind, snap->len, reason)) {
-		if (errno == EOPNOTSUPP)
+	if (machine_make(m, opt.kind, lazy_snap_length(snap), err)) {
+		if (err->os_errno == EOPNOTSUPP)
 			failure = 3;
 		return -1;
 	}
-	if (opt.lazy ? begin_lazy(lazy, m, reason) :
-		       state_load_memory(m, snap, reason))
+	if (opt.lazy ? begin_lazy(h, m, err) :
+		       state_load_memory(m, snap, err))
 		return -1;
-	if (state_load(m, snap, reason))
+	if (state_load(m, snap, err))
 		return -1;
 	if (opt.compare) {
-		if (watch(m, opt.lazy ? lazy : NULL, false, reason))
+		if (watch(m, opt.lazy ? h : NULL, false, err))
 			return -1;
-		return compare(m, snap, reason);
+		return compare(m, snap, err);
 	}
 	m->on_line = guest_line;
-	output.lazy = opt.lazy ? lazy : NULL;
-	if (opt.filled && watch(m, lazy, false, reason))
+	output.handler = opt.lazy ? h : NULL;
+	if (opt.filled && watch(m, h, false, err))
 		return -1;
-	if (machine_start(m, reason))
+	if (machine_start(m, err))
 		return -1;
-	return watch(m, opt.lazy ? lazy : NULL, true, reason);
+	return watch(m, opt.lazy ? h : NULL, true, err);
 }
 
-static int write_stats(const struct machine *m, const struct lazy *lazy,
-		       struct reason *reason)
+static int write_stats(const struct machine *m, const struct handler *h,
+		       struct lazy_error *err)
 {
-	const struct lazy_stats *s = &lazy->stats;
+	const struct lazy_stats *s = &h->stats.now, *alive = &h->stats.alive;
 	FILE *file = fopen(opt.stats, "we");
 
 	if (!file)
-		return because(reason, "%s: %m", opt.stats);
+		return because(err, "%s: %m", opt.stats);
 #define NUMBER(name, value) \
 	fprintf(file, name "=%llu\n", (unsigned long long)(value))
 	NUMBER("first_ns", output.first_ns);
@@ -320,123 +324,160 @@ static int write_stats(const struct machine *m, const struct lazy *lazy,
 	NUMBER("found", s->found);
 	NUMBER("parked", s->parked);
 	/* Only if they were measured. */
-	if (s->alive_nanoseconds) {
-		NUMBER("alive_faults", s->alive_faults);
-		NUMBER("alive_demand", s->alive_demand);
-		NUMBER("alive_background", s->alive_background);
-		NUMBER("alive_found", s->alive_found);
+	if (alive->nanoseconds) {
+		NUMBER("alive_faults", alive->faults);
+		NUMBER("alive_demand", alive->demand);
+		NUMBER("alive_background", alive->background);
+		NUMBER("alive_found", alive->found);
 	}
 #undef NUMBER
 	fprintf(file, "first='%s'\nlast='%s'\n", output.first, output.last);
 	if (fclose(file))
-		return because(reason, "%s: %m", opt.stats);
+		return because(err, "%s: %m", opt.stats);
 	return 0;
 }
 
 static int cmd_restore(void)
 {
-	struct lazy lazy = { .sock = -1, .uffd = -1 };
+	struct handler handler = { .sock = -1, .uffd = -1 };
 	struct machine m = { .kvm = -1, .vm = -1, .vcpu = -1, .ended = -1,
 			     .memory.fd = -1 };
-	struct reason reason, end;
-	struct snapshot *snap;
+	struct lazy_error err, end;
+	struct lazy_snap *snap;
 	int ret;
 
 	mark_restore();
-	snap = snap_open(opt.snapshot, &reason);
+	snap = lazy_snap_open(opt.snapshot, &err);
 	if (!snap)
-		return print_failure(&reason);
-	ret = restore(&m, &lazy, snap, &reason);
+		return print_failure(&err);
+	ret = restore(&m, &handler, snap, &err);
 	/*
 	 * Stop the vCPU first: closing the userfaultfd would resolve its faults
-	 * with zero-filled pages.
+	 * with zero-filled pages. If the handler failed, the vCPU may be waiting
+	 * inside the kernel: see machine_stop().
 	 */
 	machine_stop(&m);
 	if (opt.progress)
 		fputs("\r\033[K", stdout);
 	/* If both failed, report the first failure. */
-	if (lazy_end(&lazy, &end) && !ret)
-		ret = because(&reason, "%s", end.text);
+	if (handler_end(&handler, ret, &end) && !ret)
+		ret = because(&err, "%s", end.text);
 	if (!ret && opt.stats)
-		ret = write_stats(&m, &lazy, &reason);
+		ret = write_stats(&m, &handler, &err);
 	machine_free(&m);
-	snap_close(snap);
-	return ret ? print_failure(&reason) : 0;
+	lazy_snap_close(snap);
+	return ret ? print_failure(&err) : 0;
 }
 
 /* ---- vmm handler ---- */
 
+/* What the callbacks of the server write. */
+struct record {
+	struct lazy_ws *set;
+	FILE *trace;
+};
+
+/* Threads: one call at a time. */
+static void record(void *arg, uint64_t offset)
+{
+	struct record *r = arg;
+
+	/* A set that is full, or that memory is too short for, stays valid. */
+	lazy_ws_add(r->set, offset);
+}
+
 static void trace(void *arg, const struct lazy_stats *s)
 {
-	fprintf(arg, "%llu\t%llu\t%llu\n",
+	struct record *r = arg;
+
+	fprintf(r->trace, "%llu\t%llu\t%llu\n",
 		(unsigned long long)s->nanoseconds / 1000,
 		(unsigned long long)s->demand,
 		(unsigned long long)s->background);
 }
 
-static int handle(const struct snapshot *snap, struct reason *reason)
+static int serve(struct lazy_snap *snap, struct lazy_ws *order,
+		 struct record *r, struct lazy_error *err)
 {
-	struct working_set order = {}, record = {};
-	struct lazy_options options = {
-		.no_background = opt.no_background,
+	struct lazy_source source = { .size = sizeof(source) };
+	struct lazy_server_config server = { .arg = r };
+	struct lazy_handover_options options = {
+		.size = sizeof(options),
+		.threads = 1,
+		.server = &server,
+		/* The VMM does it, after it has stopped the vCPU. */
+		.keep_waiting = 1,
 	};
-	struct lazy_stats stats;
-	FILE *file = NULL;
-	int ret;
+	struct lazy_handover_stats stats;
 
-	if (opt.order) {
-		if (working_set_load(&order, opt.order, reason))
-			return -1;
-		options.order = &order;
-	}
-	/* The record is complete only without background fills. */
+	lazy_snap_source(snap, &source);
+	server.order = lazy_ws_offsets(order, &server.nr_order);
+	if (opt.no_background)
+		server.flags |= LAZY_NO_BACKGROUND;
+	/* The record is complete only if each page is filled by its fault. */
 	if (opt.record) {
-		options.record = &record;
+		server.on_fault = record;
+		server.around = LAZY_AROUND_NONE;
 		options.background_when_alive = true;
 	}
-	if (opt.trace) {
-		file = fopen(opt.trace, "we");
-		if (!file)
-			return because(reason, "%s: %m", opt.trace);
-		options.progress = trace;
-		options.arg = file;
+	if (r->trace)
+		server.on_fill = trace;
+	return lazy_handover_serve(3, &source, &options, &stats, err);
+}
+
+static int handle(struct lazy_snap *snap, struct lazy_error *err)
+{
+	struct lazy_ws *order = lazy_ws_new();
+	struct record r = { .set = lazy_ws_new() };
+	int ret = 0;
+
+	if (!order || !r.set)
+		ret = because(err, "out of memory");
+	/* It is advice: the restore succeeds without. */
+	if (!ret && opt.order && lazy_ws_load(order, opt.order, err))
+		fprintf(stderr, "vmm: without working set: %s\n", err->text);
+	if (!ret && opt.trace) {
+		r.trace = fopen(opt.trace, "we");
+		if (!r.trace)
+			ret = because(err, "%s: %m", opt.trace);
 	}
-	ret = lazy_serve(3, snap, &options, &stats, reason);
-	if (file)
-		fclose(file);
+	if (!ret)
+		ret = serve(snap, order, &r, err);
+	if (r.trace && fclose(r.trace) && !ret)
+		ret = because(err, "%s: %m", opt.trace);
 	if (!ret && opt.record)
-		ret = working_set_save(&record, opt.record, reason);
-	working_set_free(&order);
-	working_set_free(&record);
+		ret = lazy_ws_save(r.set, opt.record, err);
+	lazy_ws_free(order);
+	lazy_ws_free(r.set);
 	return ret;
 }
 
 static int cmd_handler(void)
 {
-	struct reason reason;
-	struct snapshot *snap = snap_open(opt.snapshot, &reason);
+	struct lazy_error err;
+	struct lazy_snap *snap = lazy_snap_open(opt.snapshot, &err);
 	int ret;
 
 	/* Otherwise the name would be "exe", from /proc/self/exe. */
 	prctl(PR_SET_NAME, "vmm-handler");
 	if (!snap)
-		return print_failure(&reason);
-	ret = handle(snap, &reason);
-	snap_close(snap);
-	return ret ? print_failure(&reason) : 0;
+		return print_failure(&err);
+	ret = handle(snap, &err);
+	lazy_snap_close(snap);
+	return ret ? print_failure(&err) : 0;
 }
 
 static int cmd_verify(void)
 {
-	struct reason reason;
-	struct snapshot *snap = snap_open(opt.snapshot, &reason);
+	struct lazy_error err;
+	struct lazy_snap *snap = lazy_snap_open(opt.snapshot, &err);
 	int ret;
 
 	if (!snap)
-		return print_failure(&reason);
-	ret = snap_verify(snap, &reason);
-	snap_close(snap);
-	return ret ? print_failure(&reason) : 0;
+		return print_failure(&err);
+	ret = lazy_snap_verify(snap, &err);
+	lazy_snap_close(snap);
+	return ret ? print_failure(&err) : 0;
 }
 
 /* ---- the command line ---- */

@@ -90,18 +90,18 @@ const char *kind_names(void)
 }
 
 int memory_make(struct memory *memory, const struct kind *kind, int vm,
-		size_t len, struct reason *reason)
+		size_t len, struct lazy_error *err)
 {
 	int flags = MAP_SHARED;
 
 	*memory = (struct memory) { .kind = kind, .len = len, .fd = -1 };
 	if (!len || len > MAX_MEMORY || len % kind->granule)
-		return because(reason, "invalid size for %s memory: %zu bytes",
+		return because(err, "invalid size for %s memory: %zu bytes",
 			       kind->name, len);
 	if (kind->open) {
 		memory->fd = kind->open(vm, len);
 		if (memory->fd < 0)
-			return because(reason, "%s memory: %m", kind->name);
+			return because(err, "%s memory: %m", kind->name);
 		fcntl(memory->fd, F_SETFD, FD_CLOEXEC);
 	} else {
 		flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
@@ -110,7 +110,7 @@ int memory_make(struct memory *memory, const struct kind *kind, int vm,
 			    memory->fd, 0);
 	if (memory->host == MAP_FAILED) {
 		memory->host = NULL;
-		return because(reason, "cannot map %s memory: %m", kind->name);
+		return because(err, "cannot map %s memory: %m", kind->name);
 	}
 	return 0;
 }

@@ -12,11 +12,11 @@ kernel := $(top)/out/patched/bzImage
 work := $(top)/out/vmm
 
 CFLAGS := -std=gnu11 -O2 -g -static -pthread -Wall -Wextra \
-	-isystem $(top)/out/headers/include
+	-isystem $(top)/out/headers/include -I$(top)/lib/include
 
-library := $(wildcard $(top)/lib/*.c)
+library := $(wildcard $(patsubst %,$(top)/lib/%/*.c,core handover snapshot))
 program := $(filter-out %/guest.c,$(wildcard $(top)/vmm/*.c))
-headers := $(wildcard $(top)/lib/*.h $(top)/vmm/*.h)
+headers := $(wildcard $(top)/lib/*/*.h $(top)/lib/include/*/*.h $(top)/vmm/*.h)
 
 all: $(extra)/usr/bin/vmm $(extra)/vmm/initrd $(extra)/vmm/bzImage
 

@@ -53,8 +53,8 @@ static int call(struct machine *m, const struct part *part, unsigned long reques
 	return ioctl(part->vcpu ? m->vcpu : m->vm, request, data);
 }
 
-static int save_part(struct machine *m, struct snap_writer *w,
-		     const struct part *part, struct reason *reason)
+static int save_part(struct machine *m, struct lazy_snap_writer *w,
+		     const struct part *part, struct lazy_error *err)
 {
 	union {
 		struct kvm_irqchip chip;
@@ -67,77 +67,75 @@ static int save_part(struct machine *m, struct snap_writer *w,
 	if (part->chip || part->get == KVM_GET_IRQCHIP)
 		data.chip.chip_id = part->chip;
 	if (call(m, part, part->get, &data))
-		return because(reason, "cannot read %s: %m", part->name);
-	return snap_write_section(w, part->name, &data, part->len, reason);
+		return because(err, "cannot read %s: %m", part->name);
+	return lazy_snap_write_section(w, part->name, &data, part->len, err);
 }
 
-static int load_part(struct machine *m, const struct snapshot *snap,
-		     const struct part *part, struct reason *reason)
+static int load_part(struct machine *m, struct lazy_snap *snap,
+		     const struct part *part, struct lazy_error *err)
 {
 	char data[2048];
 
-	if (snap_read_section(snap, part->name, data, part->len, reason))
+	if (lazy_snap_read_section(snap, part->name, data, part->len, err))
 		return -1;
 	/* The clock continues from its saved value. */
 	if (part->set == KVM_SET_CLOCK)
 		((struct kvm_clock_data *)data)->flags = 0;
 	if (call(m, part, part->set, data))
-		return because(reason, "cannot restore %s: %m", part->name);
+		return because(err, "cannot restore %s: %m", part->name);
 	return 0;
 }
 
 /* ---- state of variable size ---- */
 
-static int save_cpuid(struct machine *m, struct snap_writer *w,
-		      struct reason *reason)
+static int save_cpuid(struct machine *m, struct lazy_snap_writer *w,
+		      struct lazy_error *err)
 {
-	struct kvm_cpuid2 *cpuid = machine_cpuid(m, reason);
+	struct kvm_cpuid2 *cpuid = machine_cpuid(m, err);
 	int ret;
 
 	if (!cpuid)
 		return -1;
-	ret = snap_write_section(w, "cpuid", cpuid, sizeof(*cpuid) +
-				 cpuid->nent * sizeof(*cpuid->entries), reason);
+	ret = lazy_snap_write_section(w, "cpuid", cpuid, sizeof(*cpuid) +
+				 cpuid->nent * sizeof(*cpuid->entries), err);
 	free(cpuid);
 	return ret;
 }
 
 /* Reads a section of any length, which the caller frees. */
-static void *read_any(const struct snapshot *snap, const char *name,
-		      size_t *len, struct reason *reason)
+static void *read_any(struct lazy_snap *snap, const char *name,
+		      size_t *len, struct lazy_error *err)
 {
-	const struct snap_section *s = snap_section(snap, name);
+	uint64_t length;
 	void *data;
 
-	if (!s) {
-		because(reason, "the snapshot has no section %s", name);
+	if (lazy_snap_section(snap, name, &length, err))
 		return NULL;
-	}
-	*len = s->len;
+	*len = length;
 	data = malloc(*len ?: 1);
 	if (!data)
-		because(reason, "%m");
-	else if (!snap_read_section(snap, name, data, *len, reason))
+		because(err, "%m");
+	else if (!lazy_snap_read_section(snap, name, data, *len, err))
 		return data;
 	free(data);
 	return NULL;
 }
 
-static int load_cpuid(struct machine *m, const struct snapshot *snap,
-		      struct reason *reason)
+static int load_cpuid(struct machine *m, struct lazy_snap *snap,
+		      struct lazy_error *err)
 {
 	struct kvm_cpuid2 *cpuid;
 	size_t len;
 	int ret;
 
-	cpuid = read_any(snap, "cpuid", &len, reason);
+	cpuid = read_any(snap, "cpuid", &len, err);
 	if (!cpuid)
 		return -1;
 	if (len < sizeof(*cpuid) || len != sizeof(*cpuid) + cpuid->nent *
 	    sizeof(*cpuid->entries))
-		ret = because(reason, "section cpuid is invalid");
+		ret = because(err, "section cpuid is invalid");
 	else if (ioctl(m->vcpu, KVM_SET_CPUID2, cpuid))
-		ret = because(reason, "cannot restore cpuid: %m");
+		ret = because(err, "cannot restore cpuid: %m");
 	else
 		ret = 0;
 	free(cpuid);
@@ -153,41 +151,41 @@ static size_t xsave_len(struct machine *m)
 						     sizeof(struct kvm_xsave);
 }
 
-static int save_xsave(struct machine *m, struct snap_writer *w,
-		      struct reason *reason)
+static int save_xsave(struct machine *m, struct lazy_snap_writer *w,
+		      struct lazy_error *err)
 {
 	size_t len = xsave_len(m);
 	void *data = calloc(1, len);
 	int ret;
 
 	if (!data)
-		return because(reason, "%m");
+		return because(err, "%m");
 	if (ioctl(m->vcpu, len > sizeof(struct kvm_xsave) ? KVM_GET_XSAVE2 :
 		  KVM_GET_XSAVE, data))
-		ret = because(reason, "cannot read xsave: %m");
+		ret = because(err, "cannot read xsave: %m");
 	else
-		ret = snap_write_section(w, "xsave", data, len, reason);
+		ret = lazy_snap_write_section(w, "xsave", data, len, err);
 	free(data);
 	return ret;
 }
 
-static int load_xsave(struct machine *m, const struct snapshot *snap,
-		      struct reason *reason)
+static int load_xsave(struct machine *m, struct lazy_snap *snap,
+		      struct lazy_error *err)
 {
 	size_t len = xsave_len(m);
 	void *data = malloc(len);
 	int ret;
 
 	if (!data)
-		return because(reason, "%m");
-	ret = snap_read_section(snap, "xsave", data, len, reason);
+		return because(err, "%m");
+	ret = lazy_snap_read_section(snap, "xsave", data, len, err);
 	if (!ret && ioctl(m->vcpu, KVM_SET_XSAVE, data))
-		ret = because(reason, "cannot restore xsave: %m");
+		ret = because(err, "cannot restore xsave: %m");
 	free(data);
 	return ret;
 }
 
-static struct kvm_msr_list *msr_list(struct machine *m, struct reason *reason)
+static struct kvm_msr_list *msr_list(struct machine *m, struct lazy_error *err)
 {
 	struct kvm_msr_list probe = {}, *list;
 
@@ -195,12 +193,12 @@ static struct kvm_msr_list *msr_list(struct machine *m, struct reason *reason)
 	ioctl(m->kvm, KVM_GET_MSR_INDEX_LIST, &probe);
 	list = calloc(1, sizeof(*list) + probe.nmsrs * sizeof(*list->indices));
 	if (!list) {
-		because(reason, "%m");
+		because(err, "%m");
 		return NULL;
 	}
 	list->nmsrs = probe.nmsrs;
 	if (ioctl(m->kvm, KVM_GET_MSR_INDEX_LIST, list)) {
-		because(reason, "KVM_GET_MSR_INDEX_LIST: %m");
+		because(err, "KVM_GET_MSR_INDEX_LIST: %m");
 		free(list);
 		return NULL;
 	}
@@ -213,10 +211,10 @@ struct one_msr {
 };
 
 /* Reads the MSRs that this vCPU has: KVM's list covers all vCPU models. */
-static int save_msrs(struct machine *m, struct snap_writer *w,
-		     struct reason *reason)
+static int save_msrs(struct machine *m, struct lazy_snap_writer *w,
+		     struct lazy_error *err)
 {
-	struct kvm_msr_list *list = msr_list(m, reason);
+	struct kvm_msr_list *list = msr_list(m, err);
 	struct kvm_msr_entry *msrs;
 	size_t nr = 0;
 	int ret;
@@ -233,15 +231,15 @@ static int save_msrs(struct machine *m, struct snap_writer *w,
 		if (ioctl(m->vcpu, KVM_GET_MSRS, &one) == 1)
 			msrs[nr++] = one.entry;
 	}
-	ret = msrs ? snap_write_section(w, "msrs", msrs, nr * sizeof(*msrs),
-					reason) : because(reason, "%m");
+	ret = msrs ? lazy_snap_write_section(w, "msrs", msrs, nr * sizeof(*msrs),
+					err) : because(err, "%m");
 	free(msrs);
 	free(list);
 	return ret;
 }
 
 static int load_msr(struct machine *m, const struct kvm_msr_entry *msr,
-		    struct reason *reason)
+		    struct lazy_error *err)
 {
 	struct one_msr one = { .head.nmsrs = 1, .entry = *msr };
 
@@ -252,78 +250,83 @@ static int load_msr(struct machine *m, const struct kvm_msr_entry *msr,
 	if (ioctl(m->vcpu, KVM_GET_MSRS, &one) == 1 &&
 	    one.entry.data == msr->data)
 		return 0;
-	return because(reason, "cannot restore MSR %#x", msr->index);
+	return because(err, "cannot restore MSR %#x", msr->index);
 }
 
 /* The TSC deadline takes effect only after the local APIC is restored. */
-static int load_msrs(struct machine *m, const struct snapshot *snap,
-		     bool deadline, struct reason *reason)
+static int load_msrs(struct machine *m, struct lazy_snap *snap,
+		     bool deadline, struct lazy_error *err)
 {
 	struct kvm_msr_entry *msrs;
 	size_t len;
 	int ret = 0;
 
-	msrs = read_any(snap, "msrs", &len, reason);
+	msrs = read_any(snap, "msrs", &len, err);
 	if (!msrs)
 		return -1;
 	for (size_t i = 0; !ret && i < len / sizeof(*msrs); i++)
 		if ((msrs[i].index == MSR_TSC_DEADLINE) == deadline)
-			ret = load_msr(m, &msrs[i], reason);
+			ret = load_msr(m, &msrs[i], err);
 	free(msrs);
 	return ret;
 }
 
 /* ---- complete state ---- */
 
-int state_save(struct machine *m, const char *path, struct reason *reason)
+int state_save(struct machine *m, const char *path, struct lazy_error *err)
 {
-	const struct snap_region region = { .guest = 0, .len = m->memory.len };
-	struct snap_writer *w = snap_create(path, &region, 1, reason);
+	const struct lazy_snap_region region = { 0, m->memory.len };
+	struct lazy_snap_writer *w = lazy_snap_create(path, &region, 1, err);
 
 	if (!w)
 		return -1;
 	for (size_t i = 0; i < NR_PARTS; i++)
-		if (save_part(m, w, &parts[i], reason))
+		if (save_part(m, w, &parts[i], err))
 			goto fail;
-	if (save_cpuid(m, w, reason) || save_xsave(m, w, reason) ||
-	    save_msrs(m, w, reason) ||
-	    snap_write_section(w, "uart", &m->uart, sizeof(m->uart), reason) ||
-	    snap_write_memory(w, 0, m->memory.host, m->memory.len, reason))
+	if (save_cpuid(m, w, err) || save_xsave(m, w, err) ||
+	    save_msrs(m, w, err) ||
+	    lazy_snap_write_section(w, "uart", &m->uart, sizeof(m->uart), err) ||
+	    lazy_snap_write(w, 0, m->memory.host, m->memory.len, err))
 		goto fail;
-	return snap_commit(w, reason);
+	return lazy_snap_commit(w, err);
 fail:
-	snap_abandon(w);
+	lazy_snap_abandon(w);
 	return -1;
 }
 
-int state_load(struct machine *m, const struct snapshot *snap,
-	       struct reason *reason)
+int state_load(struct machine *m, struct lazy_snap *snap,
+	       struct lazy_error *err)
 {
-	if (load_cpuid(m, snap, reason) || load_xsave(m, snap, reason))
+	if (load_cpuid(m, snap, err) || load_xsave(m, snap, err))
 		return -1;
 	for (size_t i = 0; i < NR_PARTS; i++) {
 		if (parts[i].get == KVM_GET_VCPU_EVENTS &&
-		    load_msrs(m, snap, true, reason))
+		    load_msrs(m, snap, true, err))
 			return -1;
-		if (load_part(m, snap, &parts[i], reason))
+		if (load_part(m, snap, &parts[i], err))
 			return -1;
 		if (parts[i].get == KVM_GET_DEBUGREGS &&
-		    load_msrs(m, snap, false, reason))
+		    load_msrs(m, snap, false, err))
 			return -1;
 	}
-	if (snap_read_section(snap, "uart", &m->uart, sizeof(m->uart), reason))
+	if (lazy_snap_read_section(snap, "uart", &m->uart, sizeof(m->uart), err))
 		return -1;
 	m->irq_raised = uart_irq(&m->uart);
 	return 0;
 }
 
-int state_load_memory(struct machine *m, const struct snapshot *snap,
-		      struct reason *reason)
+int state_load_memory(struct machine *m, struct lazy_snap *snap,
+		      struct lazy_error *err)
 {
+	uint64_t length = lazy_snap_length(snap), at = 0, zeros;
+
 	/* New memory is zero, so skip zero pages of the snapshot. */
-	for (uint64_t at = 0; at < snap->len; at += SNAP_CHUNK)
-		if (!snap_is_zero(snap, at, SNAP_CHUNK) &&
-		    snap_read(snap, at, m->memory.host + at, SNAP_CHUNK, reason))
+	while (at < length) {
+		zeros = lazy_snap_zeros(snap, at, length - at);
+		if (!zeros && lazy_snap_read(snap, at, m->memory.host + at,
+					     LAZY_SNAP_CHUNK, err))
 			return -1;
+		at += zeros ?: LAZY_SNAP_CHUNK;
+	}
 	return 0;
 }

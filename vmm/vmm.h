@@ -22,12 +22,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
-#include "../lib/lazy.h"
-#include "../lib/reason.h"
-#include "../lib/snapshot.h"
+#include <lazyrestore/lazyrestore.h>
 
 #define MAX_MEMORY	(2ULL << 30)
+
+/* Failures of the VMM are texts for people: all have the same code. */
+#define because(err, fmt, ...) \
+	lazy_error_set(err, LAZY_E_SYSTEM, fmt, ##__VA_ARGS__)
 
 /* ---- memory.c ---- */
 
@@ -50,7 +53,7 @@ struct memory {
 const struct kind *find_kind(const char *name);
 const char *kind_names(void);
 int memory_make(struct memory *memory, const struct kind *kind, int vm,
-		size_t len, struct reason *reason);
+		size_t len, struct lazy_error *err);
 void memory_free(struct memory *memory);
 
 /* ---- uart.c ---- */
@@ -89,59 +92,70 @@ struct machine {
 	/* The vCPU's thread. */
 	pthread_t thread;
 	bool started;
-	volatile bool stop;		/* set to stop the vCPU */
-	bool over;			/* has stopped; the reason is in why */
+	_Atomic bool stop;		/* set to stop the vCPU */
+	_Atomic bool over;		/* it has stopped: the next two are set */
 	bool good;			/* stopped by on_line() */
-	struct reason why;
+	struct lazy_error why;
 	int ended;			/* eventfd, readable when over */
+
+	/*
+	 * Called by machine_stop() if the vCPU does not stop, since it waits
+	 * inside the kernel for a page of memory; or NULL.
+	 */
+	void (*release)(struct machine *m);
+	struct handler *handler;	/* of release() */
 };
 
 int machine_make(struct machine *m, const struct kind *kind, size_t len,
-		 struct reason *reason);
+		 struct lazy_error *err);
 void machine_free(struct machine *m);
 /* Starts the vCPU in a thread of its own. */
-int machine_start(struct machine *m, struct reason *reason);
+int machine_start(struct machine *m, struct lazy_error *err);
 /* Stops the vCPU and waits until it has stopped. */
 void machine_stop(struct machine *m);
 /* The CPUID that KVM supports, without paravirtual features. */
-struct kvm_cpuid2 *machine_cpuid(struct machine *m, struct reason *reason);
+struct kvm_cpuid2 *machine_cpuid(struct machine *m, struct lazy_error *err);
 
 /* ---- boot.c ---- */
 
 int boot_linux(struct machine *m, const char *kernel, const char *initrd,
-	       const char *cmdline, struct reason *reason);
+	       const char *cmdline, struct lazy_error *err);
 
 /* ---- state.c ---- */
 
-int state_save(struct machine *m, const char *path, struct reason *reason);
+int state_save(struct machine *m, const char *path, struct lazy_error *err);
 /* Everything except the memory. */
-int state_load(struct machine *m, const struct snapshot *snap,
-	       struct reason *reason);
-int state_load_memory(struct machine *m, const struct snapshot *snap,
-		      struct reason *reason);
+int state_load(struct machine *m, struct lazy_snap *snap,
+	       struct lazy_error *err);
+int state_load_memory(struct machine *m, struct lazy_snap *snap,
+		      struct lazy_error *err);
 
 /* ---- lazy.c ---- */
 
-/* An on-demand restore, from the hypervisor's side. */
-struct lazy {
-	int sock;			/* to the handler, -1 if there is none;
-					 * open until the vCPU has stopped
+/* The handler of an on-demand restore. */
+struct handler {
+	int sock;			/* -1 if there is none; open until the
+					 * vCPU has stopped
 					 */
 	int uffd;			/* open until all memory is filled */
-	pid_t handler;
-	bool done;
-	struct lazy_stats stats;
+	pid_t pid;
+	bool done;			/* all memory is filled */
+	uint64_t heard;			/* ms, its last message */
+	struct lazy_handover_stats stats;
 };
 
-/* Registers the memory, starts a handler with @handler_argv, hands over. */
-int lazy_begin(struct lazy *lazy, struct machine *m, bool minor,
-	       char *const handler_argv[], struct reason *reason);
-/* Reads the handler's messages once the socket is readable. */
-int lazy_watch(struct lazy *lazy, struct machine *m, struct reason *reason);
+/* Registers the memory, starts a handler with @argv, hands over. */
+int handler_begin(struct handler *h, struct machine *m, bool minor,
+		  char *const argv[], struct lazy_error *err);
+/*
+ * Reads a message of the handler, if there is one; to be called ten times a
+ * second until it is done. Fails if the handler failed, exited or hangs.
+ */
+int handler_watch(struct handler *h, struct machine *m, struct lazy_error *err);
 /*
  * After the vCPU has stopped: ends the handler and gets its statistics. Fails
- * if the handler has failed or exited.
+ * if the handler has failed or exited. @failed: the restore has failed already.
  */
-int lazy_end(struct lazy *lazy, struct reason *reason);
+int handler_end(struct handler *h, bool failed, struct lazy_error *err);
 
 #endif /* VMM_H */

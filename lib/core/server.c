@@ -55,11 +55,13 @@ void lazy__fail(struct lazy_server *s, const struct lazy_error *err)
 void lazy__progress(struct lazy_server *s)
 {
 	uint64_t sum = s->demand + s->in_background + s->found + s->removed;
+	struct lazy_stats stats = { .size = sizeof(stats) };
 	int serving = LAZY_SERVING;
 
 	if (s->config.on_fill && sum != atomic_exchange(&s->progressed, sum)) {
 		pthread_mutex_lock(&s->mutex);
-		s->config.on_fill(s->config.arg);
+		lazy_server_stats(s, &stats);
+		s->config.on_fill(s->config.arg, &stats);
 		pthread_mutex_unlock(&s->mutex);
 	}
 	if (sum < s->pages || s->state != LAZY_SERVING)

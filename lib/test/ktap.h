@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -36,6 +37,7 @@ struct test {
 };
 
 static struct test *tests, **last_test = &tests;
+static char *skip_reason;	/* shared with the test's process */
 
 #define TEST_WITHIN(title, seconds)					\
 	static void title(void);					\
@@ -90,7 +92,7 @@ note(const char *fmt, ...)
 /* The test cannot run here. */
 #define SKIP(...)							\
 	do {								\
-		note(__VA_ARGS__);					\
+		snprintf(skip_reason, 256, __VA_ARGS__);		\
 		_exit(TEST_SKIPPED);					\
 	} while (0)
 
@@ -136,6 +138,10 @@ int main(int argc, char **argv)
 
 	for (test = tests; test; test = test->next)
 		nr += argc < 2 || strstr(test->name, argv[1]);
+	skip_reason = mmap(NULL, 256, PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (skip_reason == MAP_FAILED)
+		return 1;
 	printf("TAP version 13\n1..%d\n", nr);
 	nr = 0;
 	for (test = tests; test; test = test->next) {
@@ -145,7 +151,8 @@ int main(int argc, char **argv)
 		status = run_test(test);
 		nr++;
 		if (WIFEXITED(status) && WEXITSTATUS(status) == TEST_SKIPPED) {
-			printf("ok %d %s # SKIP\n", nr, test->name);
+			printf("ok %d %s # SKIP %s\n", nr, test->name,
+			       skip_reason);
 			continue;
 		}
 		if (WIFSIGNALED(status))

@@ -172,7 +172,7 @@ struct lazy_stats {
  * @arg: passed to the callbacks
  * @on_fault: called for each fault that was the first of its page, with the
  *	offset of the page in the source; or NULL
- * @on_fill: called after pages were filled; or NULL
+ * @on_fill: called after pages were filled, with the progress; or NULL
  *
  * The caller keeps ownership of all descriptors. They, @order and what the
  * source points to must stay valid until lazy_server_free(); @regions and this
@@ -196,7 +196,7 @@ struct lazy_server_config {
 	size_t nr_order;
 	void *arg;
 	void (*on_fault)(void *arg, uint64_t offset);
-	void (*on_fill)(void *arg);
+	void (*on_fill)(void *arg, const struct lazy_stats *stats);
 };
 
 /**
