@@ -11,7 +11,8 @@
  * Each test is a process of its own, with an empty directory of its own as its
  * working directory; a crash, a hang and a sanitizer's report fail only this
  * test. Prints KTAP. Exit status: 0, or 1 if a test failed. An argument selects
- * the tests whose names contain it.
+ * the tests whose names contain it. On a slow machine UFFD_TEST_SCALE, in
+ * percent, reduces repetitions and turns off limits of durations.
  */
 #ifndef LAZY_TEST_KTAP_H
 #define LAZY_TEST_KTAP_H
@@ -19,6 +20,7 @@
 #include <ftw.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +52,26 @@ static char *skip_reason;	/* shared with the test's process */
 	static void title(void)
 
 #define TEST(title)	TEST_WITHIN(title, TEST_TIMEOUT)
+
+static inline unsigned int scale(void)
+{
+	const char *percent = getenv("UFFD_TEST_SCALE");
+	int value = percent ? atoi(percent) : 100;
+
+	return value > 0 && value < 100 ? value : 100;
+}
+
+/* A number of repetitions. */
+static inline unsigned int scaled(unsigned int nr)
+{
+	return nr * scale() / 100 ?: 1;
+}
+
+/* Is this machine slow? Then durations prove nothing. */
+static inline bool is_slow(void)
+{
+	return scale() < 100;
+}
 
 static inline void __attribute__((format(printf, 1, 2)))
 note(const char *fmt, ...)
@@ -118,7 +140,7 @@ static int run_test(const struct test *test)
 	if (!pid) {
 		if (setpgid(0, 0) || chdir(dir))
 			_exit(1);
-		alarm(test->timeout);
+		alarm(is_slow() ? 10 * test->timeout : test->timeout);
 		test->run();
 		exit(0);
 	}

@@ -98,7 +98,7 @@ TEST(no_page_is_written_twice)
 	struct memory m;
 
 	need_huge_pages(8);
-	for (int round = 0; round < 10; round++) {
+	for (int round = 0; round < (int)scaled(10); round++) {
 		FOR_ALL(kind, threads) {
 			make_memory(&m, kind, 0);
 			m.config.range = 4 * kind->granule;

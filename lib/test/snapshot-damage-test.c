@@ -220,7 +220,7 @@ TEST_WITHIN(none_of_8000_damaged_snapshots_is_accepted, 300)
 
 	CHECK(bytes);
 	srandom(13);
-	for (int i = 0; i < 8000; i++) {
+	for (int i = 0; i < (int)scaled(8000); i++) {
 		size_t len = pristine.len;
 		enum outcome outcome;
 
@@ -311,7 +311,7 @@ TEST(a_file_that_changes_while_threads_read_gives_no_wrong_byte)
 	pthread_t threads[2];
 
 	CHECK(bytes);
-	for (int round = 0; round < 30; round++) {
+	for (int round = 0; round < (int)scaled(30); round++) {
 		struct lazy_snap *snap;
 
 		restore(fd);
