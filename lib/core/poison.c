@@ -24,9 +24,10 @@ static int64_t poison(int uffd, uint64_t address, uint64_t len,
 		return len;
 	if (arg.updated > 0)
 		return arg.updated;
-	if (errno == ENOENT && len > granule)
+	if ((errno == ENOENT || errno == EFAULT) && len > granule)
 		return poison(uffd, address, granule, granule);
-	if (errno == EEXIST || errno == ENOENT) {
+	/* EFAULT: beyond the end of the file, where each access gets SIGBUS. */
+	if (errno == EEXIST || errno == ENOENT || errno == EFAULT) {
 		lazy__wake(uffd, address, granule);
 		return granule;
 	}
