@@ -114,7 +114,7 @@ static void make_content(char *content, size_t len, size_t granule)
 
 /* ---- the memory ---- */
 
-static size_t free_huge_pages(void)
+static inline size_t free_huge_pages(void)
 {
 	FILE *f = fopen("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages",
 			"r");
@@ -221,7 +221,7 @@ static void *drive(void *arg)
 	return NULL;
 }
 
-static void serve(struct memory *m, unsigned int threads)
+static inline void serve(struct memory *m, unsigned int threads)
 {
 	m->threads = threads;
 	m->server = lazy_server_new(&m->config, &m->err);
@@ -233,7 +233,7 @@ static void serve(struct memory *m, unsigned int threads)
 		CHECK(!pthread_create(&m->driver, NULL, drive, m));
 }
 
-static struct lazy_stats stats_of(struct memory *m)
+static inline struct lazy_stats stats_of(struct memory *m)
 {
 	struct lazy_stats stats = { .size = sizeof(stats) };
 
@@ -242,7 +242,7 @@ static struct lazy_stats stats_of(struct memory *m)
 }
 
 /* Waits for the state, and checks the counts meanwhile. */
-static bool reaches(struct memory *m, enum lazy_state state)
+static inline bool reaches(struct memory *m, enum lazy_state state)
 {
 	uint64_t deadline = now_ms() + LIMIT_MS;
 	struct lazy_stats s;
@@ -263,7 +263,7 @@ static bool reaches(struct memory *m, enum lazy_state state)
 	return false;
 }
 
-static void halt(struct memory *m)
+static inline void halt(struct memory *m)
 {
 	if (m->threads) {
 		lazy_server_stop(m->server);
@@ -273,7 +273,7 @@ static void halt(struct memory *m)
 	}
 }
 
-static void end(struct memory *m)
+static inline void end(struct memory *m)
 {
 	halt(m);
 	lazy_server_free(m->server);
@@ -285,13 +285,13 @@ static void end(struct memory *m)
 		close(m->fd);
 }
 
-static bool is_same(const struct memory *m, size_t page)
+static inline bool is_same(const struct memory *m, size_t page)
 {
 	return !memcmp(m->at + page * m->kind->granule,
 		       m->content + page * m->kind->granule, m->kind->granule);
 }
 
-static void check_content(const struct memory *m)
+static inline void check_content(const struct memory *m)
 {
 	for (size_t i = 0; i < m->kind->pages; i++)
 		CHECK(is_same(m, i), "%s, page %zu", m->kind->name, i);
@@ -340,7 +340,8 @@ static inline void start_access(struct access *a, char *at)
 	CHECK(!pthread_create(&a->thread, NULL, do_access, a));
 }
 
-static inline void start_advice(struct access *a, char *at, size_t len, int advice)
+static inline void start_advice(struct access *a, char *at, size_t len,
+				int advice)
 {
 	*a = (struct access) { .at = at, .len = len, .advice = advice };
 	CHECK(!pthread_create(&a->thread, NULL, do_access, a));
