@@ -71,6 +71,21 @@ static int probe(struct lazy_server *s, int uffd, uint64_t address,
 	return errno;
 }
 
+/*
+ * EAGAIN: the owner waits for an event to be read, for example because it
+ * discarded memory since it registered it.
+ */
+static int probe_settled(struct lazy_server *s, uint64_t address, uint64_t len)
+{
+	int error;
+
+	while ((error = probe(s, s->config.uffd, address, len)) == EAGAIN &&
+	       !lazy__overdue(s, s->started))
+		if (lazy__serve_messages(&s->own, false) < 0)
+			break;
+	return error;
+}
+
 bool lazy__space_exists(struct lazy_server *s, int uffd)
 {
 	const struct lazy__region *r = &s->regions[0];
@@ -85,7 +100,7 @@ bool lazy__space_exists(struct lazy_server *s, int uffd)
 static int probe_range(struct lazy_server *s, const struct lazy__region *r,
 		       uint64_t address, uint64_t len, uint64_t *where)
 {
-	int error = probe(s, s->config.uffd, address, len);
+	int error = probe_settled(s, address, len);
 	uint64_t half = len / 2 & -r->is.granule;
 
 	*where = address;
@@ -149,18 +164,17 @@ int lazy__check_registered(struct lazy_server *s, struct lazy_error *err)
 					      "region %zu: wrong page size: %llu",
 					      i, (unsigned long long)r->is.granule);
 		case EAGAIN:
-			return lazy_error_set(err, LAZY_E_ARGUMENT,
-					      "the userfaultfd has unread events");
+			return lazy_error_set(err, LAZY_E_TIMEOUT,
+					      "timed out reading the events of the userfaultfd");
 		default:
 			return lazy_error_set(err, LAZY_E_SYSTEM,
 					      "region %zu: UFFDIO_COPY: %m", i);
 		}
 		/* Smaller or larger pages than those of the mapping? */
-		if (probe(s, s->config.uffd, r->is.address, r->is.granule) ==
-		    EINVAL ||
+		if (probe_settled(s, r->is.address, r->is.granule) == EINVAL ||
 		    (r->is.granule > LAZY__PAGE &&
-		     probe(s, s->config.uffd, r->is.address +
-			   r->is.granule / 2, r->is.granule / 2) != EINVAL))
+		     probe_settled(s, r->is.address + r->is.granule / 2,
+				   r->is.granule / 2) != EINVAL))
 			return lazy_error_set(err, LAZY_E_ARGUMENT,
 					      "region %zu: wrong page size: %llu",
 					      i, (unsigned long long)r->is.granule);
