@@ -38,15 +38,13 @@ static int open_pidfd(int sock, pid_t vmm)
 	return syscall(SYS_pidfd_open, vmm, 0);
 }
 
-static int take_over(struct vm *vm, struct lazy_error *error)
+/* The regions are set, even if they are refused: they have to be poisoned. */
+static int take_regions(struct vm *vm, struct lazy_error *error)
 {
 	const struct lazy_source *source = content_source(vm->content);
 	struct handover *h = vm->handover;
+	int ret = handover_check(h, source->length, error);
 
-	if (content_unchanged(vm->content, error) ||
-	    handover_receive(vm->sock, vm->options->timeout_ms, h, error) ||
-	    handover_check(h, source->length, error))
-		return -1;
 	vm->regions = calloc(h->nr, sizeof(*vm->regions));
 	if (!vm->regions)
 		return lazy_error_set(error, LAZY_E_MEMORY, "out of memory");
@@ -59,7 +57,17 @@ static int take_over(struct vm *vm, struct lazy_error *error)
 			.fd = -1,
 			.populate = LAZY_COPY,
 		};
-	return 0;
+	return ret;
+}
+
+static int take_over(struct vm *vm, struct lazy_error *error)
+{
+	/* First the regions, so that a failure can poison them. */
+	if (handover_receive(vm->sock, vm->options->timeout_ms, vm->handover,
+			     error) ||
+	    take_regions(vm, error))
+		return -1;
+	return content_unchanged(vm->content, error);
 }
 
 /* Returns the exit status of the server, or VM_FAILED if it was killed. */
@@ -83,7 +91,7 @@ static int wait_for(struct vm *vm, pid_t server, int signals)
 		return WEXITSTATUS(status);
 	snprintf(why, sizeof(why), "its server was killed by signal %d",
 		 WTERMSIG(status));
-	vm_give_up(vm, NULL, why);
+	vm_give_up(vm, NULL, "failed", why);
 	return VM_FAILED;
 }
 
@@ -98,7 +106,7 @@ int guard_main(struct vm *vm, int signals)
 	vm->handover = &handover;
 	vm->pidfd = open_pidfd(vm->sock, vm->vmm);
 	if (!vm->options->no_sandbox && sandbox_enter(SANDBOX_GUARD, &error)) {
-		say("VMM %d: refused: %s", vm->vmm, error.text);
+		vm_give_up(vm, NULL, "refused", error.text);
 		return VM_REFUSED;
 	}
 	/* SIGTERM may end a hand-over. */
@@ -107,7 +115,7 @@ int guard_main(struct vm *vm, int signals)
 	sigaddset(&end, SIGINT);
 	sigprocmask(SIG_UNBLOCK, &end, &before);
 	if (take_over(vm, &error)) {
-		say("VMM %d: refused: %s", vm->vmm, error.text);
+		vm_give_up(vm, NULL, "refused", error.text);
 		return VM_REFUSED;
 	}
 	sigprocmask(SIG_SETMASK, &before, NULL);
@@ -116,7 +124,7 @@ int guard_main(struct vm *vm, int signals)
 	if (!server)
 		_exit(vm_serve(vm, signals));
 	if (server < 0) {
-		vm_give_up(vm, NULL, "cannot start its server");
+		vm_give_up(vm, NULL, "failed", "cannot start its server");
 		return VM_FAILED;
 	}
 	/* The connection ends with the server. */

@@ -172,8 +172,6 @@ int handover_receive(int sock, int timeout_ms, struct handover *handover,
 	if (!ret)
 		ret = handover_parse(m.text, m.len, handover, error);
 	free(m.text);
-	if (ret)
-		handover_free(handover);
 	return ret;
 }
 
@@ -197,8 +195,6 @@ static int check_region(struct handover_region *r, uint64_t length,
 	uint64_t page = sysconf(_SC_PAGESIZE), end;
 	const char *why = NULL;
 
-	if (!r->page_size)
-		r->page_size = page;
 	if (r->page_size < page || r->page_size > MAX_PAGE_SIZE ||
 	    r->page_size & (r->page_size - 1))
 		why = "its page size is invalid";

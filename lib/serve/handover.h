@@ -26,7 +26,7 @@ struct lazy_error;
  * @size: in bytes
  * @offset: of its first byte in the memory file, in bytes
  * @page_size: in bytes: page_size, or page_size_kib (in bytes, too) of a VMM
- *	that sends only this one, or 0 if it sends neither
+ *	that sends only this one, or the system's if it sends neither
  */
 struct handover_region {
 	uint64_t address;
@@ -63,7 +63,7 @@ int handover_parse(const char *text, size_t len, struct handover *handover,
 
 /**
  * handover_check() - check numbers, alignment and overlaps
- * @handover: its regions are sorted; a page size of 0 becomes the system's
+ * @handover: its regions are sorted
  * @length: of the memory that the regions take their content from, in bytes
  * @error: set on failure
  *
@@ -76,7 +76,8 @@ int handover_check(struct handover *handover, uint64_t length,
  * handover_receive() - receive the message and its descriptor
  * @sock: the connection
  * @timeout_ms: how long to wait for all of it
- * @handover: set; free it with handover_free()
+ * @handover: set, also on failure as far as it was received; free it with
+ *	handover_free()
  * @error: set on failure
  *
  * The message may arrive in any number of pieces. An array that came without a

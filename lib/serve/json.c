@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <lazyrestore/error.h>
 
@@ -244,9 +245,8 @@ static int region(struct parser *p, struct handover_region *r)
 		.page_size = values[seen & 1U << PAGE_SIZE ? PAGE_SIZE :
 				    PAGE_SIZE_KIB],
 	};
-	if (!r->page_size && seen & (1U << PAGE_SIZE | 1U << PAGE_SIZE_KIB))
-		return lazy_error_set(p->error, LAZY_E_PROTOCOL,
-			    "the message has a region with page size 0");
+	if (!(seen & (1U << PAGE_SIZE | 1U << PAGE_SIZE_KIB)))
+		r->page_size = sysconf(_SC_PAGESIZE);
 	return 0;
 }
 

@@ -117,7 +117,7 @@ static void start_vm(struct listener *l, int sock, pid_t vmm)
 static void accept_vmm(struct listener *l)
 {
 	pid_t vmm;
-	int sock = accept_peer(&l->socket, l->options->uids,
+	int sock = socket_accept(&l->socket, l->options->uids,
 			       l->options->nr_uids, &vmm);
 
 	if (sock < 0)
@@ -129,7 +129,7 @@ static void accept_vmm(struct listener *l)
 static void accept_control(struct listener *l)
 {
 	pid_t pid;
-	int fd = accept_peer(&l->control, l->options->uids,
+	int fd = socket_accept(&l->control, l->options->uids,
 			     l->options->nr_uids, &pid);
 
 	if (fd < 0)
@@ -158,7 +158,7 @@ static void end(struct listener *l)
 		return;
 	l->ending = true;
 	l->kill_at = now_ms() + END_MS;
-	listen_end(&l->socket);
+	socket_close(&l->socket);
 	signal_children(l, SIGTERM);
 }
 
@@ -297,9 +297,9 @@ static int start(struct listener *l, struct lazy_error *error)
 	if (l->signals < 0)
 		return lazy_error_set(error, LAZY_E_SYSTEM,
 				      "cannot receive signals: %m");
-	if (listen_at(l->options->socket, mode, &l->socket, error) ||
+	if (socket_listen(l->options->socket, mode, &l->socket, error) ||
 	    (l->options->control &&
-	     listen_at(l->options->control, mode, &l->control, error)))
+	     socket_listen(l->options->control, mode, &l->control, error)))
 		return -1;
 	return l->options->no_sandbox ? 0 :
 	       sandbox_enter(SANDBOX_LISTENER, error);
@@ -326,7 +326,7 @@ int listener_main(const struct options *options, const struct content *content)
 		fflush(stdout);
 		status = serve(&l);
 	}
-	listen_end(&l.socket);
-	listen_end(&l.control);
+	socket_close(&l.socket);
+	socket_close(&l.control);
 	return status;
 }

@@ -11,6 +11,7 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stddef.h>
 #include <sys/mman.h>
@@ -100,6 +101,7 @@ static const struct rule rules[] = {
 	ALLOW(nanosleep, L | G | S),
 	ALLOW(getrandom, L | G | S),
 	ALLOW(getpid, L | G | S),
+	ALLOW(sysinfo, L | G | S),	/* qsort() */
 	ALLOW(gettid, L | G | S),
 	ALLOW(tgkill, L | G | S),	/* abort() */
 	ALLOW(exit, L | G | S),
@@ -174,11 +176,35 @@ static void build(struct program *p, enum sandbox which)
 	add(p, BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS, 0, 0);
 }
 
+static void *wait_for_end(void *arg)
+{
+	pause();
+	return arg;
+}
+
+/* pthread_cancel() opens and maps a library when it is called for the first
+ * time, which the filters do not allow.
+ */
+static int load_unwinder(void)
+{
+	pthread_t thread;
+
+	errno = pthread_create(&thread, NULL, wait_for_end, NULL);
+	if (errno)
+		return -1;
+	pthread_cancel(thread);
+	pthread_join(thread, NULL);
+	return 0;
+}
+
 int sandbox_enter(enum sandbox which, struct lazy_error *error)
 {
 	struct program p = {};
 	struct sock_fprog prog = { .filter = p.code };
 
+	if (which == SANDBOX_LISTENER && load_unwinder())
+		return lazy_error_set(error, LAZY_E_SYSTEM,
+				      "cannot start a thread: %m");
 	build(&p, which);
 	prog.len = p.len;
 	/* Not dumpable: other processes of the user cannot trace this one. */

@@ -5,7 +5,7 @@
  *	main.c		command line
  *	listener.c	accepts VMs, one process for each, and their statistics
  *	control.c	answers requests for statistics
- *	listen.c	Unix sockets: stale paths, credentials of peers
+ *	socket.c	Unix sockets: stale paths, credentials of peers
  *	guard.c		the process of a VM: takes over, and outlives its server
  *	vm.c		serves one VM, in a child of that process
  *	handover.c	receives Firecracker's message; json.c parses it
@@ -155,7 +155,7 @@ size_t report_print(const struct report *report, pid_t pid, char *buf);
  * @pidfd: of the VMM, or -1
  * @report: receives the statistics
  * @handover: the userfaultfd and the regions
- * @regions: the regions, as the library takes them
+ * @regions: the regions, as the library takes them; NULL: not received
  */
 struct vm {
 	const struct options *options;
@@ -194,11 +194,15 @@ int vm_serve(struct vm *vm, int signals);
 
 /**
  * vm_give_up() - poison what is not filled, and signal the VMM
- * @vm: all members are set
+ * @vm: regions may be NULL: not known
  * @server: stopped, or NULL
+ * @what: "refused" or "failed", is printed
  * @why: is printed
+ *
+ * Does neither if no userfaultfd was received.
  */
-void vm_give_up(struct vm *vm, struct lazy_server *server, const char *why);
+void vm_give_up(struct vm *vm, struct lazy_server *server, const char *what,
+		const char *why);
 
 /* ---- listener.c ---- */
 
@@ -211,7 +215,7 @@ void vm_give_up(struct vm *vm, struct lazy_server *server, const char *why);
  */
 int listener_main(const struct options *options, const struct content *content);
 
-/* ---- listen.c ---- */
+/* ---- socket.c ---- */
 
 /**
  * struct path_socket - a listening socket that has a path
@@ -228,7 +232,7 @@ struct path_socket {
 };
 
 /**
- * listen_at() - listen on a path
+ * socket_listen() - listen on a path
  * @path: a socket that no process listens on is replaced, anything else is not
  * @mode: permissions of the path
  * @socket: set
@@ -236,14 +240,14 @@ struct path_socket {
  *
  * Return: 0, or -1 with @error set.
  */
-int listen_at(const char *path, mode_t mode, struct path_socket *socket,
-	      struct lazy_error *error);
+int socket_listen(const char *path, mode_t mode, struct path_socket *socket,
+		  struct lazy_error *error);
 
-/** listen_end() - close the socket, and remove its path if it is still ours */
-void listen_end(struct path_socket *socket);
+/** socket_close() - close the socket, and remove its path if it is still ours */
+void socket_close(struct path_socket *socket);
 
 /**
- * accept_peer() - accept a connection and check the credentials of its peer
+ * socket_accept() - accept a connection and check the credentials of its peer
  * @socket: the listening socket
  * @uids: users that may connect
  * @nr: number of them
@@ -251,8 +255,8 @@ void listen_end(struct path_socket *socket);
  *
  * Return: the connection, or -1: none, or one that was refused and reported.
  */
-int accept_peer(const struct path_socket *socket, const uid_t *uids, size_t nr,
-		pid_t *pid);
+int socket_accept(const struct path_socket *socket, const uid_t *uids,
+		  size_t nr, pid_t *pid);
 
 /* ---- control.c ---- */
 

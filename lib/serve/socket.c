@@ -102,8 +102,8 @@ static int bind_socket(int fd, const struct sockaddr_un *address, mode_t mode,
 	return 0;
 }
 
-int listen_at(const char *path, mode_t mode, struct path_socket *s,
-	      struct lazy_error *error)
+int socket_listen(const char *path, mode_t mode, struct path_socket *s,
+		  struct lazy_error *error)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int lock, fd, ret;
@@ -130,7 +130,7 @@ int listen_at(const char *path, mode_t mode, struct path_socket *s,
 	return ret;
 }
 
-void listen_end(struct path_socket *s)
+void socket_close(struct path_socket *s)
 {
 	struct stat st;
 
@@ -142,8 +142,8 @@ void listen_end(struct path_socket *s)
 	s->fd = -1;
 }
 
-int accept_peer(const struct path_socket *s, const uid_t *uids, size_t nr,
-		pid_t *pid)
+int socket_accept(const struct path_socket *s, const uid_t *uids, size_t nr,
+		  pid_t *pid)
 {
 	int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct ucred peer;

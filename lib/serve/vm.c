@@ -50,56 +50,55 @@ static bool is_gone(const struct vm *vm)
 	       errno == ESRCH;
 }
 
+/*
+ * Without a server: nothing is known about the regions, so each is tried.
+ * Poison stays when memory is no longer registered, and the VMM no longer waits
+ * for a reader of its events. Memory that it discards from now on is zero, as
+ * it has to be.
+ */
 static int poison_regions(struct vm *vm, struct lazy_error *error)
 {
+	int ret = 0;
+
 	for (size_t i = 0; i < vm->handover->nr; i++) {
 		const struct lazy_region *r = &vm->regions[i];
+		struct uffdio_range range = { r->address, r->len };
 
 		if (lazy_poison(vm->handover->uffd, r->address, r->len,
 				r->granule, error))
-			return -1;
-	}
-	return 0;
-}
-
-/*
- * Poison stays when memory is no longer registered, and the VMM no longer waits
- * for anyone to read its events. Memory that it discards from now on is zero,
- * as it has to be.
- */
-static void unregister(struct vm *vm)
-{
-	for (size_t i = 0; i < vm->handover->nr; i++) {
-		struct uffdio_range range = {
-			vm->regions[i].address, vm->regions[i].len,
-		};
-
+			ret = -1;
 		ioctl(vm->handover->uffd, UFFDIO_UNREGISTER, &range);
 	}
+	return ret;
 }
 
-void vm_give_up(struct vm *vm, struct lazy_server *server, const char *why)
+static int poison(struct vm *vm, struct lazy_server *server,
+		  struct lazy_error *error)
 {
 	struct lazy_server *own = NULL;
-	struct lazy_error error;
 	int ret;
 
-	if (is_gone(vm))
-		return;
 	if (!server)
-		server = own = new_server(vm, &error);
-	ret = server ? lazy_server_poison(server, &error) :
-		       poison_regions(vm, &error);
-	if (!ret) {
-		unregister(vm);
-		say("VMM %d: failed: %s: its missing memory is poisoned",
-		    vm->vmm, why);
-	} else {
-		say("VMM %d: failed: %s: its missing memory cannot be poisoned (%s)",
-		    vm->vmm, why, error.text);
-	}
+		server = own = new_server(vm, error);
+	ret = server ? lazy_server_poison(server, error) :
+		       poison_regions(vm, error);
 	lazy_server_free(own);
+	return ret;
+}
+
+void vm_give_up(struct vm *vm, struct lazy_server *server, const char *what,
+		const char *why)
+{
+	struct lazy_error error;
+
+	say("VMM %d: %s: %s", vm->vmm, what, why);
 	report_write(vm->report, PHASE_FAILED, NULL);
+	/* Not a VMM: it has not handed over a userfaultfd. */
+	if (vm->handover->uffd < 0 || is_gone(vm))
+		return;
+	if (vm->regions && poison(vm, server, &error))
+		say("VMM %d: its memory cannot be poisoned: %s", vm->vmm,
+		    error.text);
 	if (vm->options->signal && vm->pidfd >= 0 &&
 	    syscall(SYS_pidfd_send_signal, vm->pidfd, vm->options->signal,
 		    NULL, 0))
@@ -150,7 +149,7 @@ static int failed(struct vm *vm, struct lazy_server *server,
 		  const char *why)
 {
 	lazy_server_stop(server);
-	vm_give_up(vm, server, why);
+	vm_give_up(vm, server, "failed", why);
 	return VM_FAILED;
 }
 
@@ -214,11 +213,7 @@ int vm_serve(struct vm *vm, int signals)
 	prctl(PR_SET_NAME, "uffd-serve-vm");
 	server = new_server(vm, &error);
 	if (!server) {
-		if (is_gone(vm))
-			return VM_REFUSED;
-		say("VMM %d: refused: %s", vm->vmm, error.text);
-		if (!poison_regions(vm, &error))
-			unregister(vm);
+		vm_give_up(vm, NULL, "refused", error.text);
 		return VM_REFUSED;
 	}
 	say("VMM %d: serving %zu regions", vm->vmm, vm->handover->nr);
