@@ -269,7 +269,6 @@ struct lazy_memfile *lazy_memfile_open(const char *path, const char *base,
 		goto fail;
 	m->nr = (m->top.stat.st_size + m->page - 1) / m->page;
 	m->source = (struct lazy_source) {
-		.size = sizeof(m->source),
 		.arg = m,
 		.length = m->top.stat.st_size,
 		.read = memfile_read,
@@ -288,7 +287,11 @@ fail:
 void lazy_memfile_source(const struct lazy_memfile *m,
 			 struct lazy_source *source)
 {
-	*source = m->source;
+	source->arg = m->source.arg;
+	source->length = m->source.length;
+	source->read = m->source.read;
+	source->zeros = m->source.zeros;
+	source->map = m->source.map;
 }
 
 static int check_unchanged(const struct file *f, struct lazy_error *error)

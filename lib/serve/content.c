@@ -22,6 +22,7 @@ struct content *content_open(const struct options *options,
 		lazy_error_set(error, LAZY_E_MEMORY, "out of memory");
 		return NULL;
 	}
+	c->source.size = sizeof(c->source);
 	if (options->memory) {
 		c->file = lazy_memfile_open(options->memory, options->base,
 					    error);

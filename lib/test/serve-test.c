@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
  * Tests of uffd-serve with well-behaved VMMs: every byte that a guest reads is
- * right, for each kind of memory file, layout and message.
+ * right, for memory files, layouts and messages of every form.
  */
 #define _GNU_SOURCE
 #include "daemon.h"
@@ -47,10 +47,8 @@ TEST(huge_pages)
 				 .page_size = FC_HUGE }, vmm_touch);
 }
 
-TEST(a_file_without_holes_and_one_of_zeroes)
+TEST(a_file_that_is_one_hole)
 {
-	make_reference(SIZE);
-	CHECK_EQ(0, truncate("memory", 0) && errno != ENOENT);
 	make_memory("memory", SIZE);
 	memset(reference, 0, SIZE);
 	CHECK(!truncate("memory", 0) && !truncate("memory", SIZE));
@@ -139,6 +137,38 @@ TEST(balloon_while_memory_is_filled)
 {
 	make_memory("memory", SIZE);
 	serve(&(struct layout) {}, balloon_while_filling);
+}
+
+/* madvise() waits until the daemon has read its event. */
+static void *discard(void *arg)
+{
+	struct fc *fc = arg;
+
+	madvise(fc->regions[0].memory, SIZE / 2, MADV_DONTNEED);
+	return NULL;
+}
+
+TEST(balloon_before_the_hand_over)
+{
+	pthread_t thread;
+	struct fc fc;
+	pid_t vmm;
+
+	make_memory("memory", SIZE);
+	daemon_start(&d, "--socket", "socket", "--memory", "memory", "--once");
+	vmm = fork();
+	if (!vmm) {
+		vmm_prepare(&fc, &(struct layout) {});
+		pthread_create(&thread, NULL, discard, &fc);
+		msleep(50);
+		if (!fc_hand_over(&fc, "socket"))
+			_exit(VMM_SETUP);
+		pthread_join(thread, NULL);
+		memset(reference, 0, SIZE / 2);
+		_exit(vmm_touch(&fc));
+	}
+	CHECK_STATUS(0, vmm);
+	CHECK_STATUS(0, d.pid);
 }
 
 TEST(balloon_after_all_memory_is_filled)

@@ -9,6 +9,7 @@
 #include <lazyrestore/handover.h>
 #include <lazyrestore/snapshot.h>
 #include <lazyrestore/workingset.h>
+#include <lazyrestore/memfile.h>
 
 #define LAZYRESTORE_VERSION	"0.1.0"
 

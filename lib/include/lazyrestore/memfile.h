@@ -29,6 +29,8 @@ struct lazy_memfile;
  * Reads which parts of the files are holes. A diff on a file system that does
  * not report holes is rejected, as far as that can be detected.
  *
+ * Threads: any.
+ *
  * Return: the memory file, which lazy_memfile_close() frees, or NULL.
  */
 struct lazy_memfile *lazy_memfile_open(const char *path, const char *base,
@@ -37,12 +39,14 @@ struct lazy_memfile *lazy_memfile_open(const char *path, const char *base,
 /**
  * lazy_memfile_source() - the memory file as a source of a server
  * @file: from lazy_memfile_open(); must stay open while @source is used
- * @source: all members are set
+ * @source: its @size is set by the caller, all other members by this function
  *
  * The source may be used by several threads at once. It includes a mapping
  * unless the diff has too many pieces for one. The kernel reports -EFAULT when
  * it copies from a page of the mapping that was truncated; reading such a page
  * directly raises SIGBUS.
+ *
+ * Threads: any.
  */
 void lazy_memfile_source(const struct lazy_memfile *file,
 			 struct lazy_source *source);
@@ -52,8 +56,9 @@ void lazy_memfile_source(const struct lazy_memfile *file,
  * @file: from lazy_memfile_open()
  * @error: set on failure
  *
- * Compares size and modification time with those at lazy_memfile_open(). May
- * be called by any thread.
+ * Compares size and modification time with those at lazy_memfile_open().
+ *
+ * Threads: any.
  *
  * Return: 0, or -1 with @error set if a file was changed.
  */
@@ -62,7 +67,7 @@ int lazy_memfile_unchanged(const struct lazy_memfile *file,
 
 /**
  * lazy_memfile_close() - close a memory file
- * @file: or NULL
+ * @file: or NULL; no source of it is used any more
  */
 void lazy_memfile_close(struct lazy_memfile *file);
 
