@@ -108,7 +108,7 @@ figures:
 	@docs/figures
 
 packages:
-	@lab/packages --install build boot tests bench series lint steps
+	@lab/packages --install build boot tests bench fuzz series lint steps
 
 # The kernel source is kept: it is the archive's, unchanged.
 clean:

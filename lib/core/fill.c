@@ -156,7 +156,7 @@ static enum lazy__outcome install(struct lazy__worker *w,
 		int64_t n;
 
 		n = call(space->uffd, op, address,
-			 from + (op == COPY ? done << r->shift : 0),
+			 op == COPY ? from + (done << r->shift) : NULL,
 			 pages << r->shift);
 		if (n > 0) {
 			n >>= r->shift;
