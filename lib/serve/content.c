@@ -9,14 +9,14 @@
 
 struct content {
 	struct lazy_source source;
-	struct lazy_memfile *file;	/* or NULL: a snapshot */
+	struct lazy_memfile *file;	/* one of these is NULL */
+	struct lazy_snap *snap;
 };
 
 struct content *content_open(const struct options *options,
 			     struct lazy_error *error)
 {
 	struct content *c = calloc(1, sizeof(*c));
-	struct lazy_snap *snap;
 
 	if (!c) {
 		lazy_error_set(error, LAZY_E_MEMORY, "out of memory");
@@ -29,14 +29,21 @@ struct content *content_open(const struct options *options,
 		if (c->file)
 			lazy_memfile_source(c->file, &c->source);
 	} else {
-		snap = lazy_snap_open(options->snapshot, error);
-		if (snap)
-			lazy_snap_source(snap, &c->source);
+		c->snap = lazy_snap_open(options->snapshot, error);
+		if (c->snap)
+			lazy_snap_source(c->snap, &c->source);
 	}
-	if (c->source.length)
+	if (c->file || c->snap)
 		return c;
 	free(c);
 	return NULL;
+}
+
+void content_close(struct content *c)
+{
+	lazy_memfile_close(c->file);
+	lazy_snap_close(c->snap);
+	free(c);
 }
 
 const struct lazy_source *content_source(const struct content *c)

@@ -212,6 +212,7 @@ int main(int argc, char **argv)
 	};
 	struct lazy_error error;
 	struct content *content;
+	int status;
 
 	open_standard();
 	parse(&options, argc, argv);
@@ -224,5 +225,7 @@ int main(int argc, char **argv)
 		say("%s", error.text);
 		return 1;
 	}
-	return listener_main(&options, content);
+	status = listener_main(&options, content);
+	content_close(content);
+	return status;
 }

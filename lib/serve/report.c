@@ -8,8 +8,6 @@
 
 #include "serve.h"
 
-#define LOAD_TRIES	1000
-
 /* One write(), so that lines of several processes do not mix. */
 void say(const char *fmt, ...)
 {
@@ -37,33 +35,18 @@ struct report *report_new(void)
 	return r == MAP_FAILED ? NULL : r;
 }
 
+/* The phase last: the numbers of a VM that is filled are complete. */
 void report_write(struct report *r, enum phase phase,
 		  const struct lazy_stats *stats)
 {
-	uint32_t sequence = r->sequence;
+	uint64_t words[REPORT_WORDS];
 
-	/* Pairs with report_read(): odd, then the numbers, then even. */
-	__atomic_store_n(&r->sequence, sequence + 1, __ATOMIC_RELAXED);
-	__atomic_thread_fence(__ATOMIC_RELEASE);
-	r->phase = phase;
-	if (stats)
-		r->stats = *stats;
-	__atomic_store_n(&r->sequence, sequence + 2, __ATOMIC_RELEASE);
-}
-
-/* A writer that died or is hostile must not stop the reader. */
-static void report_read(const struct report *r, struct report *copy)
-{
-	for (int i = 0; i < LOAD_TRIES; i++) {
-		uint32_t sequence = __atomic_load_n(&r->sequence,
-						    __ATOMIC_ACQUIRE);
-
-		memcpy(copy, r, sizeof(*copy));
-		__atomic_thread_fence(__ATOMIC_ACQUIRE);
-		if (!(sequence & 1) &&
-		    sequence == __atomic_load_n(&r->sequence, __ATOMIC_RELAXED))
-			return;
+	if (stats) {
+		memcpy(words, stats, sizeof(words));
+		for (size_t i = 0; i < REPORT_WORDS; i++)
+			r->words[i] = words[i];
 	}
+	r->phase = phase;
 }
 
 size_t report_print(const struct report *report, pid_t pid, char *buf)
@@ -71,26 +54,30 @@ size_t report_print(const struct report *report, pid_t pid, char *buf)
 	static const char *const phases[] = {
 		"hand-over", "serving", "filled", "failed",
 	};
-	struct report r;
+	unsigned int phase = report->phase;
+	uint64_t words[REPORT_WORDS];
+	struct lazy_stats stats;
 	int n;
 
-	report_read(report, &r);
+	for (size_t i = 0; i < REPORT_WORDS; i++)
+		words[i] = report->words[i];
+	memcpy(&stats, words, sizeof(words));
 	n = snprintf(buf, REPORT_MAX,
 		     "{\"pid\":%d,\"vmm\":%llu,\"phase\":\"%s\",\"pages\":%llu,"
 		     "\"demand\":%llu,\"background\":%llu,\"found\":%llu,"
 		     "\"removed\":%llu,\"bytes\":%llu,\"faults\":%llu,"
 		     "\"parked\":%llu,\"discarded\":%llu,\"children\":%llu,"
-		     "\"nanoseconds\":%llu}", pid, (unsigned long long)r.vmm,
-		     phases[r.phase % 4], (unsigned long long)r.stats.pages,
-		     (unsigned long long)r.stats.demand,
-		     (unsigned long long)r.stats.background,
-		     (unsigned long long)r.stats.found,
-		     (unsigned long long)r.stats.removed,
-		     (unsigned long long)r.stats.bytes,
-		     (unsigned long long)r.stats.faults,
-		     (unsigned long long)r.stats.parked,
-		     (unsigned long long)r.stats.discarded,
-		     (unsigned long long)r.stats.children,
-		     (unsigned long long)r.stats.nanoseconds);
+		     "\"nanoseconds\":%llu}", pid, (unsigned long long)report->vmm,
+		     phases[phase % 4], (unsigned long long)stats.pages,
+		     (unsigned long long)stats.demand,
+		     (unsigned long long)stats.background,
+		     (unsigned long long)stats.found,
+		     (unsigned long long)stats.removed,
+		     (unsigned long long)stats.bytes,
+		     (unsigned long long)stats.faults,
+		     (unsigned long long)stats.parked,
+		     (unsigned long long)stats.discarded,
+		     (unsigned long long)stats.children,
+		     (unsigned long long)stats.nanoseconds);
 	return n < REPORT_MAX ? n : REPORT_MAX - 1;
 }

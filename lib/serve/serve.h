@@ -82,7 +82,7 @@ struct content;
  * @options: names of the files
  * @error: set on failure
  *
- * Return: the content, which lives as long as the process, or NULL.
+ * Return: the content, which content_close() frees, or NULL.
  */
 struct content *content_open(const struct options *options,
 			     struct lazy_error *error);
@@ -92,6 +92,9 @@ const struct lazy_source *content_source(const struct content *content);
 
 /** content_unchanged() - 0, or -1 with @error set if a file was changed */
 int content_unchanged(const struct content *content, struct lazy_error *error);
+
+/** content_close() - close the files */
+void content_close(struct content *content);
 
 /* ---- report.c ---- */
 
@@ -112,18 +115,17 @@ enum phase { PHASE_HANDOVER, PHASE_SERVING, PHASE_FILLED, PHASE_FAILED };
 
 /**
  * struct report - statistics of a VM, in memory shared with the listener
- * @sequence: odd while it is written
  * @phase: enum phase
  * @vmm: pid of the VMM
- * @stats: as of now
+ * @words: of struct lazy_stats; each is replaced on its own
  *
  * The listener does not trust it: it only prints the numbers.
  */
+#define REPORT_WORDS	(sizeof(struct lazy_stats) / sizeof(uint64_t))
 struct report {
-	uint32_t sequence;
-	uint32_t phase;
-	uint64_t vmm;
-	struct lazy_stats stats;
+	_Atomic uint32_t phase;
+	_Atomic uint64_t vmm;
+	_Atomic uint64_t words[REPORT_WORDS];
 };
 
 /** report_new() - allocate a report that children inherit, or NULL */

@@ -85,14 +85,27 @@ static inline const char *daemon_program(void)
 	return path;
 }
 
+/* Sanitizers need more system calls than the filters allow. */
+#ifndef __has_feature
+#define __has_feature(name)	0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||	\
+	__has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED	1
+#else
+#define SANITIZED	0
+#endif
+
 /* Its stderr goes to the file "log". */
 static inline void daemon_exec(struct daemon *d, const char *const *args)
 {
 	const char *argv[32] = { daemon_program() };
-	int out[2], log;
+	int out[2], log, nr = 1;
 
-	for (size_t i = 0; args[i]; i++)
-		argv[i + 1] = args[i];
+	if (SANITIZED)
+		argv[nr++] = "--no-sandbox";
+	while (*args)
+		argv[nr++] = *args++;
 	CHECK(!pipe2(out, O_CLOEXEC));
 	d->pid = fork();
 	CHECK(d->pid >= 0);
@@ -206,6 +219,10 @@ static inline int wait_status(pid_t pid)
 			print_log();					\
 			FAIL("%s ended with %d, not %d", #pid, status_,	\
 			     (int)(expected));				\
+		}							\
+		if (SANITIZED && log_count("Sanitizer: ")) {		\
+			print_log();					\
+			FAIL("a sanitizer has found something");	\
 		}							\
 	} while (0)
 

@@ -445,6 +445,8 @@ TEST(system_calls_are_restricted)
 {
 	pid_t vmm, server;
 
+	if (SANITIZED)
+		SKIP("sanitizers need more system calls");
 	make_memory("memory", SIZE);
 	start_daemon(NULL, NULL);
 	vmm = start_vmm();
