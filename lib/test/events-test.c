@@ -142,6 +142,8 @@ TEST(large_memory_starts_fast_and_events_are_cheap)
 	/* The last event may not be counted yet. */
 	usleep(SETTLE_MS * 1000);
 	CHECK_EQ(nr, stats_of(&m).removed);
+	halt(&m);
+	lazy_server_free(m.server);
 }
 
 TEST(unmapped_pages_are_left_alone)

@@ -213,9 +213,11 @@ static void *drive(void *arg)
 	struct pollfd fd = {
 		.fd = lazy_server_fd(m->server), .events = POLLIN,
 	};
+	struct lazy_error err;
 	int ms = 0;
 
-	while (!m->stop && !lazy_server_step(m->server, &ms, &m->err))
+	/* A failure is seen by lazy_server_state(). */
+	while (!m->stop && !lazy_server_step(m->server, &ms, &err))
 		if (ms)
 			poll(&fd, 1, ms > 0 && ms < 10 ? ms : 10);
 	return NULL;
@@ -338,6 +340,7 @@ static inline void start_access(struct access *a, char *at)
 	*a = (struct access) { .at = at, .advice = -1 };
 	signal(SIGBUS, on_sigbus);
 	CHECK(!pthread_create(&a->thread, NULL, do_access, a));
+	pthread_detach(a->thread);
 }
 
 static inline void start_advice(struct access *a, char *at, size_t len,
@@ -345,6 +348,7 @@ static inline void start_advice(struct access *a, char *at, size_t len,
 {
 	*a = (struct access) { .at = at, .len = len, .advice = advice };
 	CHECK(!pthread_create(&a->thread, NULL, do_access, a));
+	pthread_detach(a->thread);
 }
 
 static inline bool is_done(struct access *a, int ms)
