@@ -79,6 +79,7 @@ struct lazy__fault {
 	struct lazy__region *region;
 	uint64_t page;			/* index, of all regions */
 	bool missing;			/* MISSING: not in the file either */
+	bool write;			/* write-protect fault: it is present */
 	bool returned;			/* came back after EEXIST and a wake */
 	uint64_t since;			/* ns */
 };
@@ -148,7 +149,7 @@ struct lazy_server {
 	struct lazy__pages blocks;	/* around.c: FILLED: was probed */
 
 	_Atomic uint64_t demand, in_background, found, removed, bytes, faults,
-			 nr_parks, discarded, children;
+			 nr_parks, discarded, children, writes;
 
 	struct lazy__worker own;	/* of lazy_server_step() */
 	struct lazy__worker *workers;	/* threads.c */
@@ -225,6 +226,10 @@ enum lazy__outcome lazy__fill(struct lazy__worker *w, struct lazy__space *space,
 			      struct lazy__region *r, uint64_t page,
 			      uint64_t nr, bool missing,
 			      enum lazy__cause cause);
+/* Lifts the write protection of a page, and wakes its waiters. */
+enum lazy__outcome lazy__unprotect(struct lazy__worker *w,
+				   struct lazy__space *space,
+				   struct lazy__region *r, uint64_t page);
 void lazy__wake(int uffd, uint64_t address, uint64_t len);
 
 /* server.c */

@@ -168,13 +168,14 @@ static int take_fault(struct lazy__worker *w, size_t space,
 		.generation = s->spaces[space].generation,
 		.region = r,
 		.missing = !(flags & UFFD_PAGEFAULT_FLAG_MINOR),
+		.write = flags & UFFD_PAGEFAULT_FLAG_WP,
 	};
 
 	if (!r)
 		return lazy_error_set(&w->err, LAZY_E_ARGUMENT,
 				      "fault at %#llx, outside all regions",
 				      (unsigned long long)address);
-	if (flags & UFFD_PAGEFAULT_FLAG_WP)
+	if (fault.write && !(r->is.flags & LAZY_REGION_PROTECT))
 		return lazy_error_set(&w->err, LAZY_E_UNSUPPORTED,
 				      "unexpected write-protect fault");
 	fault.page = r->first + ((address - r->is.address) >> r->shift);

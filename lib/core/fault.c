@@ -101,8 +101,10 @@ int lazy__serve_fault(struct lazy__worker *w, struct lazy__fault *fault)
 		lazy__unlock(s);
 		return 0;
 	}
-	first = lazy__page(&space->pages, fault->page) == LAZY__ABSENT;
-	outcome = fill_around(w, space, fault);
+	first = !fault->write &&
+		lazy__page(&space->pages, fault->page) == LAZY__ABSENT;
+	outcome = fault->write ? lazy__unprotect(w, space, r, fault->page) :
+				 fill_around(w, space, fault);
 	filled = lazy__page(&space->pages, fault->page) & LAZY__FILLED;
 	if (outcome == LAZY__DOUBT && !fault->returned)
 		lazy__wake(space->uffd, lazy__address(r, fault->page),
@@ -144,7 +146,7 @@ int lazy__serve_fault(struct lazy__worker *w, struct lazy__fault *fault)
 	case LAZY__BROKEN:
 		return -1;
 	}
-	s->faults++;
+	*(fault->write ? &s->writes : &s->faults) += 1;
 	return 0;
 }
 

@@ -44,12 +44,14 @@ void lazy__wake(int uffd, uint64_t address, uint64_t len)
 }
 
 /* A single call for a range. These return the bytes filled, or -errno. */
-static int64_t copy(int uffd, uint64_t address, const char *from, uint64_t len)
+static int64_t copy(int uffd, uint64_t address, const char *from, uint64_t len,
+		    bool protect)
 {
 	struct uffdio_copy arg = {
 		.dst = address,
 		.src = (uintptr_t)from,
 		.len = len,
+		.mode = protect ? UFFDIO_COPY_MODE_WP : 0,
 	};
 
 	if (!ioctl(uffd, UFFDIO_COPY, &arg))
@@ -66,9 +68,12 @@ static int64_t zero(int uffd, uint64_t address, uint64_t len)
 	return arg.zeropage > 0 ? arg.zeropage : -errno;
 }
 
-static int64_t proceed(int uffd, uint64_t address, uint64_t len)
+static int64_t proceed(int uffd, uint64_t address, uint64_t len, bool protect)
 {
-	struct uffdio_continue arg = { .range = { address, len } };
+	struct uffdio_continue arg = {
+		.range = { address, len },
+		.mode = protect ? UFFDIO_CONTINUE_MODE_WP : 0,
+	};
 
 	if (!ioctl(uffd, UFFDIO_CONTINUE, &arg))
 		return len;
@@ -78,16 +83,49 @@ static int64_t proceed(int uffd, uint64_t address, uint64_t len)
 enum operation { COPY, ZERO, CONTINUE };
 
 static int64_t call(int uffd, enum operation op, uint64_t address,
-		    const char *from, uint64_t len)
+		    const char *from, uint64_t len, bool protect)
 {
 	switch (op) {
 	case COPY:
-		return copy(uffd, address, from, len);
+		return copy(uffd, address, from, len, protect);
 	case ZERO:
 		return zero(uffd, address, len);
 	default:
-		return proceed(uffd, address, len);
+		return proceed(uffd, address, len, protect);
 	}
+}
+
+static bool protects(const struct lazy__region *r)
+{
+	return r->is.flags & LAZY_REGION_PROTECT;
+}
+
+enum lazy__outcome lazy__unprotect(struct lazy__worker *w,
+				   struct lazy__space *space,
+				   struct lazy__region *r, uint64_t page)
+{
+	struct uffdio_writeprotect arg = {
+		.range = { lazy__address(r, page), r->is.granule },
+	};
+
+	while (ioctl(space->uffd, UFFDIO_WRITEPROTECT, &arg)) {
+		switch (errno) {
+		case EINTR:
+			continue;
+		case EAGAIN:
+		case ENOMEM:
+			return again(w, errno);
+		case ENOENT:
+			/* It was unmapped. */
+			lazy__wake(space->uffd, arg.range.start, arg.range.len);
+			return LAZY__DONE;
+		case ESRCH:
+			return LAZY__NO_SPACE;
+		default:
+			return broken(w, "UFFDIO_WRITEPROTECT");
+		}
+	}
+	return LAZY__DONE;
 }
 
 /*
@@ -121,7 +159,8 @@ static enum lazy__outcome verify(struct lazy__worker *w,
 		return LAZY__DONE;
 	if (!(r->is.flags & LAZY_REGION_SHARED))
 		return LAZY__DOUBT;
-	n = proceed(space->uffd, lazy__address(r, page), r->is.granule);
+	n = proceed(space->uffd, lazy__address(r, page), r->is.granule,
+		    protects(r));
 	if (n > 0 || n == -EEXIST)
 		return LAZY__DONE;
 	return again(w, n == -EFAULT ? ENOMEM : -n);
@@ -157,7 +196,7 @@ static enum lazy__outcome install(struct lazy__worker *w,
 
 		n = call(space->uffd, op, address,
 			 op == COPY ? from + (done << r->shift) : NULL,
-			 pages << r->shift);
+			 pages << r->shift, protects(r));
 		if (n > 0) {
 			n >>= r->shift;
 			if (r->is.populate != LAZY_COPY)
@@ -276,8 +315,9 @@ static enum lazy__outcome fill_run(struct lazy__worker *w,
 				   uint64_t nr, bool zeroes, bool missing,
 				   enum lazy__cause cause)
 {
-	enum operation op = zeroes && r->is.flags & LAZY_REGION_ZEROPAGE ?
-			    ZERO : COPY;
+	/* ZEROPAGE cannot protect. */
+	enum operation op = zeroes && !protects(r) &&
+			    r->is.flags & LAZY_REGION_ZEROPAGE ? ZERO : COPY;
 	const char *from = w->s->zeroes;
 	enum lazy__outcome outcome;
 	bool removed = lazy__page(&space->pages, page) == LAZY__REMOVED;

@@ -374,6 +374,7 @@ void lazy_server_stats(struct lazy_server *s, struct lazy_stats *stats)
 		.discarded = s->discarded,
 		.children = s->children,
 		.nanoseconds = s->filled_at ?: lazy__now() - s->started,
+		.writes = s->writes,
 	};
 
 	memcpy(stats, &now, stats->size < sizeof(now) ? stats->size :

@@ -23,6 +23,10 @@ struct uffdio_poison {
 #define UFFDIO_POISON_MODE_DONTWAKE	((__u64)1 << 0)
 #endif
 
+#ifndef UFFDIO_CONTINUE_MODE_WP
+#define UFFDIO_CONTINUE_MODE_WP		((__u64)1 << 1)
+#endif
+
 #ifndef UFFDIO_FILL
 struct uffdio_fill_range {
 	__u64 start;

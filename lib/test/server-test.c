@@ -118,6 +118,36 @@ TEST(no_page_is_written_twice)
 	}
 }
 
+/* Each page is filled protected, and its first write is a fault. */
+TEST(writes_are_faults)
+{
+	struct uffdio_register reg = {
+		.mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP,
+	};
+	struct memory m;
+
+	for (int threads = 0; threads < 3; threads++) {
+		make_memory(&m, &kinds[0], UFFD_FEATURE_PAGEFAULT_FLAG_WP);
+		reg.range.start = m.region.address;
+		reg.range.len = m.region.len;
+		CHECK(!ioctl(m.uffd, UFFDIO_REGISTER, &reg), "%s",
+		      strerror(errno));
+		m.region.flags |= LAZY_REGION_PROTECT;
+		serve(&m, threads);
+		CHECK(reaches(&m, LAZY_FILLED));
+		for (int round = 0; round < 2; round++) {
+			for (size_t i = 0; i < m.kind->pages; i++) {
+				m.at[i * PAGE] ^= 0xff;
+				m.content[i * PAGE] ^= 0xff;
+			}
+			check_content(&m);
+			usleep(SETTLE_MS * 1000);
+			CHECK_EQ(m.kind->pages, stats_of(&m).writes);
+		}
+		end(&m);
+	}
+}
+
 TEST(the_order_is_followed)
 {
 	static const uint64_t order[] = { 9 * PAGE, 5 * PAGE, 6 * PAGE, 1 * PAGE };

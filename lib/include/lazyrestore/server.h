@@ -84,6 +84,12 @@ enum lazy_populate { LAZY_COPY = 0, LAZY_PWRITE = 1, LAZY_ALIAS = 2 };
  * (MADV_REMOVE): zeroes also in the case described at LAZY_REGION_SHARED.
  */
 #define LAZY_REGION_DISCARD	(1U << 2)
+/**
+ * LAZY_REGION_PROTECT - the region is registered for WP as well: pages are
+ * filled write-protected. The first write to each is a fault, which lifts the
+ * protection of that page.
+ */
+#define LAZY_REGION_PROTECT	(1U << 3)
 
 /**
  * struct lazy_region - a range of memory in the process that is filled
@@ -123,6 +129,7 @@ struct lazy_region {
  * @discarded: pages discarded or unmapped after they were filled
  * @children: forked processes served at the moment
  * @nanoseconds: since lazy_server_new(); stops when all memory is filled
+ * @writes: write-protect faults served, which @faults does not include
  *
  * Each page is counted once in @demand, @background, @found or @removed: their
  * sum is at most @pages, and equal to it when all memory is filled.
@@ -140,6 +147,7 @@ struct lazy_stats {
 	uint64_t discarded;
 	uint64_t children;
 	uint64_t nanoseconds;
+	uint64_t writes;
 };
 
 /** LAZY_NO_BACKGROUND - fill in the background only after
