@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The handler: reads the faults of one client and resolves each from the file.
+ * The handler: takes over the memory of one client, and lets the library fill
+ * each page from the file when it is touched.
  *
- * Nothing here depends on the memory type: the flags of a fault select the
- * operation, the granule its size.
+ * Nothing here depends on the memory type, except the way to fill it: with COPY,
+ * or for MINOR through a second mapping of its file.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include <lazyrestore/server.h>
 
 #include "serve.h"
 
@@ -25,146 +25,52 @@
 
 #define why(fmt, ...)	(snprintf(why, why_len, fmt, ##__VA_ARGS__), -1)
 
-static uint64_t now_ms(void)
+static bool is_minor(const struct served *s)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000ULL + ts.tv_nsec / 1000000;
+	return s->mode->armed & UFFDIO_REGISTER_MODE_MINOR;
 }
 
-/*
- * EAGAIN: the client's mappings are changing, so retry. EEXIST: the page is
- * already present, so only wake its waiters.
- */
-static int resolve(struct served *s, unsigned long request, void *arg,
-		   uint64_t addr)
+/* The file's bytes, zeroes after the file's end. */
+static int read_file(void *arg, uint64_t offset, void *buf, size_t len,
+		     struct lazy_error *err)
 {
-	struct uffdio_range range = { addr, s->memory->granule };
-	uint64_t deadline = now_ms() + DEADLINE_MS;
-
-	while (ioctl(s->uffd, request, arg)) {
-		if (errno == EEXIST)
-			return ioctl(s->uffd, UFFDIO_WAKE, &range);
-		if (errno != EAGAIN || now_ms() > deadline)
-			return -1;
-		sched_yield();
-	}
-	return 0;
-}
-
-/* The file's bytes for the granule at @offset, zeroes after the file's end. */
-static int read_content(struct served *s, uint64_t offset)
-{
+	const struct served *s = arg;
 	size_t done = 0;
 	ssize_t n;
 
 	do {
-		n = pread(s->file, s->page + done, s->memory->granule - done,
+		n = pread(s->file, (char *)buf + done, len - done,
 			  offset + done);
 		if (n < 0)
-			return -1;
+			return lazy_error_set(err, LAZY_E_SOURCE, "pread: %m");
 		done += n;
-	} while (n && done < s->memory->granule);
-	memset(s->page + done, 0, s->memory->granule - done);
+	} while (n && done < len);
+	memset((char *)buf + done, 0, len - done);
 	return 0;
 }
 
-static int serve_wp(struct served *s, uint64_t addr)
-{
-	struct uffdio_writeprotect wp = {
-		.range = { addr, s->memory->granule },
-	};
-
-	s->wp++;
-	return resolve(s, UFFDIO_WRITEPROTECT, &wp, addr);
-}
-
-static int serve_minor(struct served *s, uint64_t addr)
-{
-	struct uffdio_continue cont = {
-		.range = { addr, s->memory->granule },
-	};
-
-	s->minor++;
-	if (!s->alias) {
-		errno = EPROTO;
-		return -1;
-	}
-	if (read_content(s, addr - s->start))
-		return -1;
-	memcpy(s->alias + (addr - s->start), s->page, s->memory->granule);
-	return resolve(s, UFFDIO_CONTINUE, &cont, addr);
-}
-
-static int serve_missing(struct served *s, uint64_t addr)
-{
-	struct uffdio_copy copy = {
-		.dst = addr,
-		.src = (uintptr_t)s->page,
-		.len = s->memory->granule,
-		.mode = s->mode->armed & UFFDIO_REGISTER_MODE_WP ?
-			UFFDIO_COPY_MODE_WP : 0,
-	};
-
-	s->missing++;
-	if (read_content(s, addr - s->start))
-		return -1;
-	return resolve(s, UFFDIO_COPY, &copy, addr);
-}
-
-static int serve_faults(struct served *s, char *why, size_t why_len)
-{
-	struct uffd_msg msgs[16];
-	ssize_t n = read(s->uffd, msgs, sizeof(msgs));
-
-	if (n < 0)
-		return errno == EAGAIN ? 0 : why("read: %m");
-	for (size_t i = 0; i < n / sizeof(msgs[0]); i++) {
-		uint64_t flags = msgs[i].arg.pagefault.flags;
-		uint64_t addr = msgs[i].arg.pagefault.address &
-				~(uint64_t)(s->memory->granule - 1);
-
-		if (msgs[i].event != UFFD_EVENT_PAGEFAULT)
-			return why("unexpected event %#x", msgs[i].event);
-		if (addr - s->start >= s->len)
-			return why("fault outside the mapping");
-
-		if (flags & UFFD_PAGEFAULT_FLAG_WP) {
-			if (serve_wp(s, addr))
-				return why("UFFDIO_WRITEPROTECT: %m");
-		} else if (flags & UFFD_PAGEFAULT_FLAG_MINOR) {
-			if (serve_minor(s, addr))
-				return why("UFFDIO_CONTINUE: %m");
-		} else {
-			if (serve_missing(s, addr))
-				return why("UFFDIO_COPY: %m");
-		}
-	}
-	return 0;
-}
-
-/* Waits for the client; meanwhile serves faults if @s has a userfaultfd. */
-static int recv_or_serve(int sock, struct served *s, struct msghdr *msg,
-			 char *why, size_t why_len)
+/* Waits for a message of the client; meanwhile serves faults. */
+static int receive(int sock, struct lazy_server *server, struct msghdr *msg,
+		   char *why, size_t why_len)
 {
 	struct pollfd fds[] = {
 		{ .fd = sock, .events = POLLIN },
-		{ .fd = s->uffd, .events = POLLIN },	/* ignored if -1 */
+		{ .fd = server ? lazy_server_fd(server) : -1, .events = POLLIN },
 	};
+	struct lazy_stats stats = { .size = sizeof(stats) };
+	uint64_t faults = 0;
+	time_t progress = time(NULL);
+	int timeout = -1;
 
 	for (;;) {
-		int ready = poll(fds, 2, DEADLINE_MS);
+		if (server && lazy_server_step(server, &timeout, NULL)) {
+			struct lazy_error err;
 
-		if (ready < 0)
+			lazy_server_state(server, &err);
+			return why("%s", err.text);
+		}
+		if (poll(fds, 2, timeout < 0 ? 1000 : timeout) < 0)
 			return why("poll: %m");
-		if (!ready)
-			return why("no progress for %d s",
-				   DEADLINE_MS / 1000);
-		if (fds[1].revents & ~POLLIN)
-			return why("userfaultfd: unexpected poll events %#x", fds[1].revents);
-		if (fds[1].revents && serve_faults(s, why, why_len))
-			return -1;
 		if (fds[0].revents) {
 			ssize_t n = recvmsg(sock, msg, MSG_CMSG_CLOEXEC);
 
@@ -172,6 +78,14 @@ static int recv_or_serve(int sock, struct served *s, struct msghdr *msg,
 				return 0;
 			return why("the client died");
 		}
+		if (server)
+			lazy_server_stats(server, &stats);
+		if (stats.faults + stats.writes != faults) {
+			faults = stats.faults + stats.writes;
+			progress = time(NULL);
+		}
+		if (time(NULL) - progress > DEADLINE_MS / 1000)
+			return why("no progress for %d s", DEADLINE_MS / 1000);
 	}
 }
 
@@ -192,7 +106,7 @@ static int recv_hello(int sock, struct served *s, char *why, size_t why_len)
 	struct cmsghdr *cmsg;
 	int fds[2] = { -1, -1 };
 
-	if (recv_or_serve(sock, s, &msg, why, why_len))
+	if (receive(sock, NULL, &msg, why, why_len))
 		return -1;
 	if (hello.failure.step[0])
 		return why("%s: %s", hello.failure.step,
@@ -210,35 +124,69 @@ static int recv_hello(int sock, struct served *s, char *why, size_t why_len)
 }
 
 /* For MINOR, the pages exist in the file with stale content. */
-static int populate(struct served *s)
+static int make_stale(const struct served *s)
 {
-	s->alias = mmap(NULL, s->len, PROT_READ | PROT_WRITE, MAP_SHARED,
-			s->memory_fd, 0);
-	if (s->alias == MAP_FAILED) {
-		s->alias = NULL;
+	char *alias = mmap(NULL, s->len, PROT_READ | PROT_WRITE, MAP_SHARED,
+			   s->memory_fd, 0);
+
+	if (alias == MAP_FAILED)
 		return -1;
-	}
-	memset(s->alias, STALE, s->len);
-	return 0;
+	memset(alias, STALE, s->len);
+	return munmap(alias, s->len);
 }
 
-static int serve(int sock, struct served *s, struct result *result,
-		 char *why, size_t why_len)
+static struct lazy_server *take_over(struct served *s, struct lazy_error *err)
+{
+	const struct lazy_source source = {
+		.size = sizeof(source),
+		.arg = s,
+		.length = s->len,
+		.read = read_file,
+	};
+	const struct lazy_region region = {
+		.address = s->start,
+		.len = s->len,
+		.granule = s->memory->granule,
+		.fd = s->memory_fd,
+		.populate = is_minor(s) ? LAZY_ALIAS : LAZY_COPY,
+		.flags = s->mode->armed & UFFDIO_REGISTER_MODE_WP ?
+			 LAZY_REGION_PROTECT : 0,
+	};
+	const struct lazy_server_config config = {
+		.size = sizeof(config),
+		.uffd = s->uffd,
+		.flags = LAZY_NO_BACKGROUND,
+		.regions = &region,
+		.region_size = sizeof(region),
+		.nr_regions = 1,
+		.source = &source,
+		/* One fault for each page. */
+		.around = LAZY_AROUND_NONE,
+	};
+
+	return lazy_server_new(&config, err);
+}
+
+static void count(struct served *s, struct lazy_server *server)
+{
+	struct lazy_stats stats = { .size = sizeof(stats) };
+
+	lazy_server_stats(server, &stats);
+	*(is_minor(s) ? &s->minor : &s->missing) = stats.faults;
+	s->wp = stats.writes;
+}
+
+static int serve(int sock, struct served *s, struct lazy_server *server,
+		 struct result *result, char *why, size_t why_len)
 {
 	struct iovec iov = { result, sizeof(*result) };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-	if (recv_hello(sock, s, why, why_len))
-		return -1;
-	s->page = aligned_alloc(s->memory->granule, s->memory->granule);
-	if (!s->page)
-		return why("out of memory");
-	if (s->mode->armed & UFFDIO_REGISTER_MODE_MINOR && populate(s))
-		return why("populate: %m");
 	if (send(sock, "g", 1, MSG_NOSIGNAL) != 1)
 		return why("the client died");
-	if (recv_or_serve(sock, s, &msg, why, why_len))
+	if (receive(sock, server, &msg, why, why_len))
 		return -1;
+	count(s, server);
 	if (result->failure.step[0])
 		return why("%s: %s", result->failure.step,
 			   strerror(result->failure.error));
@@ -248,14 +196,22 @@ static int serve(int sock, struct served *s, struct result *result,
 int serve_client(int sock, struct served *s, struct result *result,
 		 char *why, size_t why_len)
 {
-	int ret;
+	struct lazy_server *server;
+	struct lazy_error err;
+	int ret = -1;
 
 	s->uffd = -1;
 	s->memory_fd = -1;
-	ret = serve(sock, s, result, why, why_len);
-	if (s->alias)
-		munmap(s->alias, s->len);
-	free(s->page);
+	if (recv_hello(sock, s, why, why_len)) {
+		ret = -1;
+	} else if (is_minor(s) && make_stale(s)) {
+		ret = why("cannot write stale pages: %m");
+	} else {
+		server = take_over(s, &err);
+		ret = server ? serve(sock, s, server, result, why, why_len) :
+			       why("%s", err.text);
+		lazy_server_free(server);
+	}
 	if (s->memory_fd >= 0)
 		close(s->memory_fd);
 	if (s->uffd >= 0)

@@ -79,8 +79,6 @@ struct served {
 	int file;			/* the content */
 	int uffd;
 	int memory_fd;			/* the memory's own file, or -1 */
-	char *alias;			/* MINOR: the handler's mapping of it */
-	char *page;			/* one granule of content */
 	unsigned long missing, minor, wp;	/* faults served */
 };
 
