@@ -229,6 +229,17 @@ static char *take_pool(size_t leave, size_t *len)
 	return taken;
 }
 
+static void wait_for_pool(size_t nr)
+{
+	uint64_t deadline = now_ms() + LIMIT_MS;
+
+	while (free_huge_pages() != nr) {
+		CHECK(now_ms() < deadline, "%zu free huge pages",
+		      free_huge_pages());
+		usleep(1000);
+	}
+}
+
 /*
  * On stock kernels UFFDIO_COPY answers EEXIST: memory must not be reported as
  * filled, and is filled when the pool has pages again.
@@ -245,7 +256,8 @@ TEST(an_exhausted_pool_is_not_content)
 			taken = take_pool(2, &len);
 			make_memory(&m, &short_pool[i], 0);
 			serve(&m, threads);
-			usleep(SETTLE_MS * 1000);
+			/* Two pages are filled in the background. */
+			wait_for_pool(0);
 			start_access(&a, m.at + 3 * HUGE);
 			CHECK(!is_done(&a, SETTLE_MS), "%s", m.kind->name);
 			CHECK_EQ(LAZY_SERVING, lazy_server_state(m.server, NULL));
