@@ -4,6 +4,7 @@
  * forked; and of a pool of huge pages that is too small.
  */
 #define _GNU_SOURCE
+#include <stdarg.h>
 #include <sys/wait.h>
 
 #include "memory.h"
@@ -311,6 +312,56 @@ TEST(an_exhausted_pool_is_a_failure_in_the_end)
 			if (!background)
 				CHECK(is_done(&a, LIMIT_MS) && a.sigbus);
 			munmap(taken, len);
+			end(&m);
+		}
+	}
+}
+
+/*
+ * The answer of some stock kernels, on every kernel: UFFDIO_COPY to @false_at
+ * fails with EEXIST although the page is absent. Replaces ioctl() of libc.
+ */
+static _Atomic uint64_t false_at;
+
+int ioctl(int fd, unsigned long request, ...)
+{
+	const struct uffdio_copy *copy;
+	va_list args;
+	void *arg;
+
+	va_start(args, request);
+	arg = va_arg(args, void *);
+	va_end(args);
+	copy = arg;
+	if (request == UFFDIO_COPY && false_at && copy->dst == false_at) {
+		errno = EEXIST;
+		return -1;
+	}
+	return syscall(SYS_ioctl, fd, request, arg);
+}
+
+TEST(a_false_eexist_is_not_content)
+{
+	struct access a;
+	struct memory m;
+
+	if (free_huge_pages() < 4)
+		SKIP("needs 4 free huge pages");
+	for (size_t i = 0; i < NR_KINDS; i++) {
+		if (kinds[i].granule != HUGE || kinds[i].populate != LAZY_COPY)
+			continue;
+		for (int threads = 0; threads < 3; threads++) {
+			make_memory(&m, &kinds[i], 0);
+			false_at = (uintptr_t)m.at + HUGE;
+			serve(&m, threads);
+			wait_for_background(&m, 3);
+			start_access(&a, m.at + HUGE);
+			CHECK(!is_done(&a, SETTLE_MS), "%s", m.kind->name);
+			CHECK_EQ(LAZY_SERVING, lazy_server_state(m.server, NULL));
+			false_at = 0;
+			CHECK(is_done(&a, LIMIT_MS) && !a.sigbus);
+			CHECK(reaches(&m, LAZY_FILLED), "%s", m.kind->name);
+			check_content(&m);
 			end(&m);
 		}
 	}
