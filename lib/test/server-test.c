@@ -273,7 +273,7 @@ TEST(no_fault_is_lost_when_threads_stop)
 		serve(&m, 2);
 		for (int i = 0; i < 4; i++)
 			pthread_create(&guest[i], NULL, increment, &m);
-		for (int i = 0; i < 100; i++) {
+		for (int i = 0; i < (int)scaled(100); i++) {
 			lazy_server_stop(m.server);
 			CHECK(!lazy_server_start(m.server, 1 + i % 3, &m.err));
 			usleep(i * 10);
@@ -317,7 +317,7 @@ TEST(everything_is_given_back)
 	size_t before = open_descriptors();
 	struct memory m;
 
-	for (int i = 0; i < 100; i++) {
+	for (int i = 0; i < (int)scaled(100); i++) {
 		make_memory(&m, &kinds[3], UFFD_FEATURE_EVENT_FORK);
 		serve(&m, i % 3);
 		CHECK(is_same(&m, i));
