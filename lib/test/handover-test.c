@@ -62,7 +62,6 @@ TEST(a_page_that_cannot_be_read)
 	}
 }
 
-/* An access inside the kernel cannot be interrupted, but released. */
 TEST(a_handler_that_is_killed)
 {
 	struct lazy_error err;
@@ -89,6 +88,62 @@ TEST(a_handler_that_is_killed)
 		CHECK_EQ(p.pid, waitpid(p.pid, NULL, 0));
 		free_peer(&p);
 	}
+}
+
+struct kernel_access {
+	char *at;
+	int from, ret, error;
+	_Atomic bool done;
+};
+
+static void *read_to_memory(void *arg)
+{
+	struct kernel_access *a = arg;
+
+	a->ret = read(a->from, a->at, 1);
+	a->error = errno;
+	a->done = true;
+	return NULL;
+}
+
+static void ignored(int sig)
+{
+	(void)sig;
+}
+
+/* A signal does not end a system call that waits for a page; poison does. */
+TEST(an_access_inside_the_kernel_is_released)
+{
+	struct kernel_access a = {};
+	struct lazy_error err;
+	pthread_t thread;
+	struct peer p;
+	int fds[2];
+
+	sigaction(SIGUSR1, &(struct sigaction) { .sa_handler = ignored }, NULL);
+	make_peer(&p, &kinds[0], 0);
+	p.server.flags = LAZY_NO_BACKGROUND;
+	hand_over(&p);
+	kill(p.pid, SIGKILL);
+	CHECK_EQ(LAZY_EVENT_END, next(&p));
+	CHECK(!pipe(fds));
+	CHECK_EQ(1, write(fds[1], "x", 1));
+	a.at = p.m.at + PAGE;
+	a.from = fds[0];
+	CHECK(!pthread_create(&thread, NULL, read_to_memory, &a));
+	usleep(SETTLE_MS * 1000);
+	pthread_kill(thread, SIGUSR1);
+	usleep(SETTLE_MS * 1000);
+	CHECK(!a.done);
+	CHECK(!lazy_poison(p.m.uffd, (uintptr_t)p.m.at, p.m.len, PAGE, &err),
+	      "%s", err.text);
+	for (int i = 0; i < LIMIT_MS && !a.done; i++)
+		usleep(1000);
+	CHECK(a.done);
+	CHECK_EQ(-1, a.ret);
+	CHECK(a.error == EFAULT || a.error == EHWPOISON, "%s",
+	      strerror(a.error));
+	pthread_join(thread, NULL);
 }
 
 /* A handler without work gives a sign of life; no message is no failure. */
