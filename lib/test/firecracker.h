@@ -40,16 +40,18 @@ struct fc {
 	char message[FC_MAX_REGIONS * 160];
 };
 
-/* The offset follows from the sizes of the regions before. Returns false if
- * there is no memory, which is to be expected of huge pages.
+/*
+ * The offset follows from the sizes of the regions before. Huge pages are
+ * reserved, other than by Firecracker: returns false if there are none.
  */
 static inline bool fc_map(struct fc *fc, size_t size)
 {
 	struct fc_region *r = &fc->regions[fc->nr];
 
 	r->memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE |
-			 (fc->page_size == FC_HUGE ? MAP_HUGETLB : 0), -1, 0);
+			 MAP_PRIVATE | MAP_ANONYMOUS |
+			 (fc->page_size == FC_HUGE ? MAP_HUGETLB :
+						     MAP_NORESERVE), -1, 0);
 	if (r->memory == MAP_FAILED)
 		return false;
 	r->size = size;
@@ -155,7 +157,8 @@ static inline bool fc_send(int sock, const void *bytes, size_t len, int fd)
 	return fc_send_fds(sock, bytes, len, &fd, fd >= 0);
 }
 
-/* All of it. Firecracker closes the connection at once, and keeps the
+/*
+ * All of it. Firecracker closes the connection at once, and keeps the
  * userfaultfd as long as it lives.
  */
 static inline bool fc_hand_over(struct fc *fc, const char *path)
