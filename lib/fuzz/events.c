@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * Messages of a userfaultfd: faults and events in any order, at any address. The
- * kernel does not send such messages, but nothing in the server may depend on
- * that. Memory and userfaultfd are real; only its read() is replaced.
+ * Messages of a userfaultfd: faults and events in any order, at any address.
+ * The kernel does not send such messages, but nothing in the server may depend
+ * on that. Memory and userfaultfd are real; only its read() is replaced.
  *
  * Input: records of an operation, two arguments, and the number of steps of the
  * server behind it; or an operation and a message.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * The message of Firecracker's hand-over, as uffd-serve takes it: its end in the
- * stream, the parser, the checks. What is accepted keeps to what the server and
- * lazy_poison() rely on.
+ * The message of Firecracker's hand-over, as uffd-serve takes it: its end in
+ * the stream, the parser, the checks. What is accepted keeps to what the server
+ * and lazy_poison() rely on.
  */
 #include <lazyrestore/error.h>
 

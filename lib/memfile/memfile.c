@@ -18,7 +18,7 @@
 #include <lazyrestore/memfile.h>
 
 #define BITS		64
-#define MAX_PIECES	16384	/* of a mapping; the kernel allows 65530 */
+#define MAX_PIECES	16384	/* the kernel allows 65530 mappings */
 
 /* One of the two files. */
 struct file {

@@ -14,8 +14,8 @@
 
 #include "serve.h"
 
-#define MAX_MESSAGE	(16 << 20)	/* bytes: more than 100,000 regions */
-#define MAX_DESCRIPTORS	253		/* SCM_MAX_FD: the kernel sends no more */
+#define MAX_MESSAGE	(16 << 20)	/* bytes: for 100,000 regions */
+#define MAX_DESCRIPTORS	253		/* SCM_MAX_FD of the kernel */
 #define MAX_PAGE_SIZE	(1UL << 30)
 
 /* The array that is being received. */
@@ -38,7 +38,8 @@ static int store(struct message *m, char byte, struct lazy_error *error)
 		m->room = m->room ? 2 * m->room : 4096;
 		text = realloc(m->text, m->room);
 		if (!text)
-			return lazy_error_set(error, LAZY_E_MEMORY, "out of memory");
+			return lazy_error_set(error, LAZY_E_MEMORY,
+					      "out of memory");
 		m->text = text;
 	}
 	m->text[m->len++] = byte;
@@ -72,8 +73,9 @@ static int take_descriptors(struct msghdr *msg, int *uffd,
 {
 	int fds[MAX_DESCRIPTORS];
 	size_t nr = 0;
+	struct cmsghdr *c;
 
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+	for (c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;
 		nr = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -122,7 +124,8 @@ static ssize_t receive(int sock, struct message *m, int *uffd,
 		n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
-		return lazy_error_set(error, LAZY_E_SYSTEM, "cannot receive: %m");
+		return lazy_error_set(error, LAZY_E_SYSTEM,
+				      "cannot receive: %m");
 	if (take_descriptors(&msg, uffd, error) ||
 	    take_bytes(m, bytes, n, error))
 		return -1;
@@ -145,18 +148,21 @@ static int receive_all(int sock, int timeout_ms, struct message *m, int *uffd,
 		if (ready < 0 && errno == EINTR)
 			continue;
 		if (ready < 0)
-			return lazy_error_set(error, LAZY_E_SYSTEM, "cannot poll: %m");
+			return lazy_error_set(error, LAZY_E_SYSTEM,
+					      "cannot poll: %m");
 		if (!ready)
 			return lazy_error_set(error, LAZY_E_TIMEOUT,
-				    "timed out waiting for the %s", m->complete ?
-				    "userfaultfd" : "message");
+					      "timed out waiting for the %s",
+					      m->complete ? "userfaultfd" :
+							    "message");
 		n = receive(sock, m, uffd, error);
 		if (n < 0)
 			return -1;
 		if (!n)
-			return lazy_error_set(error, LAZY_E_PROTOCOL, !m->complete ?
-				    "the connection ended before the message did" :
-				    "the message came without a userfaultfd");
+			return lazy_error_set(error, LAZY_E_PROTOCOL,
+					      m->complete ?
+					      "the message came without a userfaultfd" :
+					      "the connection ended before the message did");
 	}
 	return 0;
 }

@@ -22,8 +22,9 @@ struct parser {
 
 static int invalid(struct parser *p, const char *what)
 {
-	return lazy_error_set(p->error, LAZY_E_PROTOCOL, "the message is invalid at byte %zu: %s",
-		    (size_t)(p->at - p->begin), what);
+	return lazy_error_set(p->error, LAZY_E_PROTOCOL,
+			      "the message is invalid at byte %zu: %s",
+			      (size_t)(p->at - p->begin), what);
 }
 
 static void skip_space(struct parser *p)
@@ -143,7 +144,9 @@ static int skip_list(struct parser *p, char close, int depth)
 		if (skip_value(p, depth - 1))
 			return -1;
 	} while (take(p, ','));
-	return take(p, close) ? 0 : invalid(p, "expected ',' or the end of a list");
+	if (take(p, close))
+		return 0;
+	return invalid(p, "expected ',' or the end of a list");
 }
 
 static int skip_value(struct parser *p, int depth)
@@ -237,7 +240,8 @@ static int region(struct parser *p, struct handover_region *r)
 	for (int i = BASE; i <= OFFSET; i++)
 		if (!(seen & 1U << i))
 			return lazy_error_set(p->error, LAZY_E_PROTOCOL,
-				    "the message has a region without %s", names[i]);
+					      "the message has a region without %s",
+					      names[i]);
 	*r = (struct handover_region) {
 		.address = values[BASE],
 		.size = values[SIZE],
@@ -258,7 +262,8 @@ static int add_region(struct parser *p, struct handover *h, size_t *room)
 		*room = *room ? 2 * *room : 16;
 		regions = realloc(h->regions, *room * sizeof(*regions));
 		if (!regions)
-			return lazy_error_set(p->error, LAZY_E_MEMORY, "out of memory");
+			return lazy_error_set(p->error, LAZY_E_MEMORY,
+					      "out of memory");
 		h->regions = regions;
 	}
 	return region(p, &h->regions[h->nr++]);
@@ -278,7 +283,8 @@ int handover_parse(const char *text, size_t len, struct handover *handover,
 	if (!take(&p, '['))
 		return invalid(&p, "expected an array");
 	if (take(&p, ']'))
-		return lazy_error_set(error, LAZY_E_PROTOCOL, "the message has no regions");
+		return lazy_error_set(error, LAZY_E_PROTOCOL,
+				      "the message has no regions");
 	do {
 		if (add_region(&p, handover, &room))
 			return -1;

@@ -17,7 +17,7 @@
 
 #include "serve.h"
 
-#define END_MS		10000	/* for VMs to be poisoned, on SIGTERM */
+#define END_MS		10000	/* for all VMs, on SIGTERM */
 
 struct child {
 	pid_t pid;

@@ -14,7 +14,7 @@
 
 #define USAGE		2	/* exit status */
 #define MAX_THREADS	8
-#define DEFAULT_THREADS	4	/* at most, and one for each processor */
+#define DEFAULT_THREADS	4	/* at most one for each processor */
 #define MAX_UIDS	(sizeof(((struct options *)0)->uids) / sizeof(uid_t))
 
 static const char help[] =
@@ -35,7 +35,7 @@ static const char help[] =
 "  --timeout MS      how long a hand-over may take (10000)\n"
 "  --no-background   fill only pages that are touched\n"
 "  --no-sandbox      do not restrict system calls with seccomp\n"
-"  --once            end after one VM, with status 0 if it was served to its end\n"
+"  --once            end after one VM; status 0: it was served to its end\n"
 "  --help            print this text\n"
 "  --version         print the version\n"
 "\n"

@@ -3,10 +3,10 @@
  * uffd-serve: private to its files.
  *
  *	main.c		command line
- *	listener.c	accepts VMs, one process for each, and their statistics
+ *	listener.c	accepts VMMs, and starts a process for each
  *	control.c	answers requests for statistics
  *	socket.c	Unix sockets: stale paths, credentials of peers
- *	guard.c		the process of a VM: takes over, and outlives its server
+ *	guard.c		the process of a VM: takes over, poisons
  *	vm.c		serves one VM, in a child of that process
  *	handover.c	receives Firecracker's message; json.c parses it
  *	content.c	memory file or snapshot
@@ -245,7 +245,7 @@ struct path_socket {
 int socket_listen(const char *path, mode_t mode, struct path_socket *socket,
 		  struct lazy_error *error);
 
-/** socket_close() - close the socket, and remove its path if it is still ours */
+/** socket_close() - close the socket, and remove its path if it is ours */
 void socket_close(struct path_socket *socket);
 
 /**

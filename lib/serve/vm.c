@@ -186,7 +186,7 @@ static int watch(struct vm *vm, struct lazy_server *server, int signals)
 			return failed(vm, server, error.text);
 		if (poll(fds, 3, tick) < 0 && errno != EINTR)
 			return failed(vm, server, "cannot poll");
-		/* It has exited, but not all of its address space may be gone. */
+		/* It has exited, but its address space may still exist. */
 		if (fds[2].revents)
 			fds[2].fd = -1;
 		tick = next_tick(tick, stats.bytes != filled || fds[2].revents);

@@ -26,7 +26,8 @@ static size_t reference_size;
 static inline void make_page(char *page, uint64_t offset, uint64_t salt)
 {
 	for (size_t at = 0; at < FC_PAGE; at += sizeof(uint64_t)) {
-		uint64_t word = (offset + at + 1 + salt) * 0x9e3779b97f4a7c15ULL;
+		uint64_t word = (offset + at + 1 + salt) *
+				0x9e3779b97f4a7c15ULL;
 
 		memcpy(page + at, &word, sizeof(word));
 	}
@@ -57,7 +58,8 @@ static inline void make_memory(const char *path, size_t size)
 	CHECK(fd >= 0 && !ftruncate(fd, size));
 	for (size_t at = 0; at < size; at += FC_PAGE)
 		if (!is_hole(at))
-			CHECK_EQ(FC_PAGE, pwrite(fd, reference + at, FC_PAGE, at));
+			CHECK_EQ(FC_PAGE, pwrite(fd, reference + at, FC_PAGE,
+						 at));
 	close(fd);
 }
 
@@ -355,7 +357,9 @@ static inline int vmm_touch_threads(struct fc *fc, unsigned int nr)
 	int wrong = 0;
 
 	for (unsigned int i = 0; i < nr; i++) {
-		touchers[i] = (struct toucher) { .fc = fc, .seed = getpid() + i };
+		touchers[i] = (struct toucher) {
+			.fc = fc, .seed = getpid() + i,
+		};
 		pthread_create(&touchers[i].thread, NULL, touch, &touchers[i]);
 	}
 	for (unsigned int i = 0; i < nr; i++) {

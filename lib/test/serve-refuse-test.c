@@ -51,7 +51,7 @@ static void good_vmm_and_end(void)
 /* ---- messages ---- */
 
 struct bad {
-	const char *message;	/* @: address of the memory, #: its length */
+	const char *message;	/* @: address of the memory, #: length */
 	const char *reason;
 	bool poisoned;		/* the message names the memory */
 };
@@ -81,7 +81,8 @@ static const struct bad messages[] = {
 	{ OF_SIZE("\"offset\":18446744073709551616," PAGES), "out of range",
 	  false },
 	{ OF_SIZE("\"offset\":0,\"offset\":0," PAGES), "twice", false },
-	{ OF_SIZE("\"offset\":0," PAGES ",,\"a\":0"), "invalid at byte", false },
+	{ OF_SIZE("\"offset\":0," PAGES ",,\"a\":0"), "invalid at byte",
+	  false },
 	{ OF_SIZE("\"offset\":0,\"x\":\"\\u00g0\""), "invalid escape", false },
 	{ OF_SIZE("\"offset\":0,\"page_size\":0"), "page size is invalid",
 	  false },
@@ -92,8 +93,8 @@ static const struct bad messages[] = {
 	{ OF_SIZE("\"offset\":0,\"page_size\":2097152"), "not aligned", false },
 	{ OF_SIZE("\"offset\":0,\"page_size\":8192"), "page size", false },
 	{ OF_SIZE("\"offset\":1," PAGES), "not aligned to a page", true },
-	{ OF_SIZE("\"offset\":4096," PAGES), "behind the end of the memory file",
-	  true },
+	{ OF_SIZE("\"offset\":4096," PAGES),
+	  "behind the end of the memory file", true },
 	{ OF_SIZE("\"offset\":18446744073709547520," PAGES),
 	  "behind the end of the memory file", true },
 	{ REGION("\"size\":0,\"offset\":0," PAGES), "it is empty", false },
@@ -303,8 +304,8 @@ TEST(a_userfaultfd_of_a_process_that_has_exited)
 		sock = fc_connect("socket");
 		/* The descriptor is received after the process has exited. */
 		_exit(sock >= 0 && fc_send(sock, fc.message, 5, fc.uffd) &&
-		      fc_send(sock, fc.message + 5, strlen(fc.message) - 5, -1) ?
-		      0 : VMM_SETUP);
+		      fc_send(sock, fc.message + 5, strlen(fc.message + 5),
+			      -1) ? 0 : VMM_SETUP);
 	}
 	CHECK_STATUS(0, vmm);
 	WAIT_FOR(log_count(": refused: ") || log_count(": ended: "));

@@ -190,8 +190,8 @@ TEST(balloon_before_the_hand_over)
 TEST(balloon_after_all_memory_is_filled)
 {
 	make_memory("memory", SIZE);
-	daemon_start(&d, "--socket", "socket", "--memory", "memory", "--control",
-		     "control", "--once");
+	daemon_start(&d, "--socket", "socket", "--memory", "memory",
+		     "--control", "control", "--once");
 	CHECK_STATUS(0, vmm_start(&(struct layout) {}, balloon_afterwards));
 	CHECK_STATUS(0, d.pid);
 }
@@ -225,7 +225,8 @@ TEST(two_vmms_at_once_and_more_later)
 /* ---- the message ---- */
 
 enum way {
-	BYTE_BY_BYTE, DESCRIPTOR_LAST, WITHOUT_DESCRIPTOR_FIRST, LONG, KEPT_OPEN,
+	BYTE_BY_BYTE, DESCRIPTOR_LAST, WITHOUT_DESCRIPTOR_FIRST, LONG,
+	KEPT_OPEN,
 };
 
 static enum way way;
@@ -327,8 +328,8 @@ TEST(statistics_add_up)
 	pid_t vmm;
 
 	make_memory("memory", SIZE);
-	daemon_start(&d, "--socket", "socket", "--memory", "memory", "--control",
-		     "control");
+	daemon_start(&d, "--socket", "socket", "--memory", "memory",
+		     "--control", "control");
 	CHECK(control("stats\n", answer, sizeof(answer)) > 0);
 	CHECK(!strcmp(answer, "{\"vms\":[]}\n"), "%s", answer);
 	vmm = vmm_start(&(struct layout) {}, hold);
