@@ -136,14 +136,12 @@ TEST(writes_are_faults)
 		serve(&m, threads);
 		CHECK(reaches(&m, LAZY_FILLED));
 		for (int round = 0; round < 2; round++) {
-			for (size_t i = 0; i < m.kind->pages; i++) {
+			for (size_t i = 0; i < m.kind->pages; i++)
 				m.at[i * PAGE] ^= 0xff;
-				m.content[i * PAGE] ^= 0xff;
-			}
-			check_content(&m);
 			usleep(SETTLE_MS * 1000);
 			CHECK_EQ(m.kind->pages, stats_of(&m).writes);
 		}
+		check_content(&m);
 		end(&m);
 	}
 }

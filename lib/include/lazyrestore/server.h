@@ -228,7 +228,7 @@ struct lazy_server;
  * seen: a region without MISSING is not detected.) Makes the userfaultfd
  * non-blocking, also for other processes that share it.
  *
- * Before Linux 6.14, UFFDIO_COPY to hugetlb answers EEXIST when the pool is
+ * Some kernels before Linux 6.14 answer EEXIST to UFFDIO_COPY when the pool is
  * exhausted, as if the page were present. On kernels that may have this fault
  * the answer counts only if UFFDIO_CONTINUE confirms it (shared mappings) or
  * the fault does not come back; a page of a private mapping that nobody touches
