@@ -342,11 +342,18 @@ int ioctl(int fd, unsigned long request, ...)
 
 TEST(a_false_eexist_is_not_content)
 {
+	struct uffdio_api api = { .api = UFFD_API };
 	struct access a;
 	struct memory m;
+	int fd;
 
 	if (free_huge_pages() < 4)
 		SKIP("needs 4 free huge pages");
+	fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	if (fd >= 0 && !ioctl(fd, UFFDIO_API, &api) &&
+	    api.features & UFFD_FEATURE_FILL)
+		SKIP("this kernel gives no such answer");
+	close(fd);
 	for (size_t i = 0; i < NR_KINDS; i++) {
 		if (kinds[i].granule != HUGE || kinds[i].populate != LAZY_COPY)
 			continue;
