@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * How many pages to fill for one fault, so that a fault is worth its cost, and
- * no memory is filled in vain:
+ * Which pages to fill for one fault, so that a fault is worth its cost, and no
+ * memory is filled in vain:
  *
- *	in a sequence (the fault is where the last fill ended): twice as much as
- *	the last time, up to the limit;
+ *	in a sequence (the pages before it are filled): as many as there are
+ *	before it, so twice as many as for the last fault, up to the limit;
  *	dense (blocks that are touched are usually touched again): everything
  *	that is absent in the limit around it;
  *	in a block that was touched before: that block;
@@ -12,7 +12,7 @@
  *
  * Whether accesses are dense is measured: some blocks (all, until they are
  * dense) get only the page at their first fault, and it is counted how many of
- * them are touched again. Only absent pages next to the page are filled.
+ * them are touched again.
  */
 #include "core.h"
 
@@ -45,60 +45,41 @@ static void measure(struct lazy__around *a, bool touched)
 		a->dense = false;
 }
 
-/* The absent pages around *@page within its aligned group of @size pages. */
-static uint64_t within(const struct lazy__pages *pages,
-		       const struct lazy__region *r, uint64_t *page,
-		       uint64_t size)
+/* The aligned group of @size pages around @page, without other regions. */
+static void group(const struct lazy__region *r, uint64_t page, uint64_t size,
+		  uint64_t *start, uint64_t *end)
 {
-	uint64_t in = (*page - r->first) % size, before, after;
-
-	after = size - in;
-	if (after > r->first + r->nr - *page)
-		after = r->first + r->nr - *page;
-	after = lazy__absent_run(pages, *page, after);
-	before = lazy__absent_before(pages, *page, in);
-	*page -= before;
-	return before + after;
+	*start = page - (page - r->first) % size;
+	*end = *start + size;
+	if (*end > r->first + r->nr)
+		*end = r->first + r->nr;
 }
 
-static uint64_t in_sequence(struct lazy__around *a,
-			    const struct lazy__pages *pages,
-			    const struct lazy__region *r, uint64_t page,
-			    uint64_t limit)
-{
-	uint64_t nr = a->sequence * 2;
-
-	if (nr > limit)
-		nr = limit;
-	a->sequence = nr;
-	if (nr > r->first + r->nr - page)
-		nr = r->first + r->nr - page;
-	return lazy__absent_run(pages, page, nr);
-}
-
-uint64_t lazy__around(struct lazy__worker *w, const struct lazy__pages *pages,
-		      const struct lazy__region *r, uint64_t *page)
+void lazy__around(struct lazy__worker *w, const struct lazy__pages *pages,
+		  const struct lazy__region *r, uint64_t page,
+		  uint64_t *start, uint64_t *end)
 {
 	struct lazy__around *a = &w->around;
-	uint64_t limit = w->s->config.around >> r->shift, nr = 1;
+	uint64_t limit = w->s->config.around >> r->shift, before;
 	bool touched;
 
+	*start = page;
+	*end = page + 1;
 	if (limit <= 1)
-		return 1;
-	if (*page == a->expected) {
-		nr = in_sequence(a, pages, r, *page, limit);
+		return;
+	before = limit < page - r->first ? limit : page - r->first;
+	before = lazy__present_before(pages, page, before);
+	if (before) {
+		*end = page + before;
+		if (*end > r->first + r->nr)
+			*end = r->first + r->nr;
+	} else if (a->dense && ++a->turn % PROBE_EVERY) {
+		group(r, page, limit, start, end);
 	} else {
-		a->sequence = 1;
-		if (a->dense && ++a->turn % PROBE_EVERY) {
-			nr = within(pages, r, page, limit);
-		} else {
-			touched = touch_block(w->s, *page);
-			measure(a, touched);
-			if (touched)
-				nr = within(pages, r, page,
-					    limit < BLOCK ? limit : BLOCK);
-		}
+		touched = touch_block(w->s, page);
+		measure(a, touched);
+		if (touched)
+			group(r, page, limit < BLOCK ? limit : BLOCK, start,
+			      end);
 	}
-	a->expected = *page + nr;
-	return nr;
 }

@@ -86,8 +86,6 @@ struct lazy__fault {
 
 /* How much to fill around the faults that a thread serves: around.c. */
 struct lazy__around {
-	uint64_t expected;		/* page that continues a sequence */
-	uint64_t sequence;		/* pages of the next step in it */
 	unsigned int probes, hits;
 	unsigned int turn;
 	bool dense;
@@ -171,9 +169,9 @@ uint64_t lazy__next_absent(const struct lazy__pages *p, uint64_t page,
 /* The number of ABSENT pages from @page on, at most @max. */
 uint64_t lazy__absent_run(const struct lazy__pages *p, uint64_t page,
 			  uint64_t max);
-/* The number of ABSENT pages directly before @page, at most @max. */
-uint64_t lazy__absent_before(const struct lazy__pages *p, uint64_t page,
-			     uint64_t max);
+/* The number of pages directly before @page that are not ABSENT, at most @max. */
+uint64_t lazy__present_before(const struct lazy__pages *p, uint64_t page,
+			      uint64_t max);
 
 /* check.c */
 int lazy__check_config(struct lazy_server *s, struct lazy_error *err);
@@ -199,8 +197,10 @@ int lazy__serve_parked(struct lazy__worker *w);
 void lazy__free_parked(struct lazy_server *s);
 
 /* around.c */
-uint64_t lazy__around(struct lazy__worker *w, const struct lazy__pages *pages,
-		      const struct lazy__region *r, uint64_t *page);
+/* Sets the range to fill for a fault at @page, which it includes. */
+void lazy__around(struct lazy__worker *w, const struct lazy__pages *pages,
+		  const struct lazy__region *r, uint64_t page,
+		  uint64_t *start, uint64_t *end);
 
 /* background.c */
 /* 1: a range was filled, 0: nothing to do (or not yet), -1: failed. */
@@ -215,7 +215,11 @@ enum lazy__outcome {
 	LAZY__BROKEN,		/* the error of the worker is set */
 };
 
-enum lazy__cause { LAZY__DEMAND, LAZY__AHEAD };
+enum lazy__cause {
+	LAZY__DEMAND,		/* for a fault */
+	LAZY__AROUND,		/* around a fault: up to the first present page */
+	LAZY__AHEAD,		/* in the background */
+};
 
 /*
  * Fills @nr pages of the same state, and wakes their waiters. @missing: as far

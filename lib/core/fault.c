@@ -64,18 +64,38 @@ static int too_late(struct lazy__worker *w, const struct lazy__fault *fault)
 			      lazy__offset(fault->region, fault->page));
 }
 
+/*
+ * Fills the page, and those around it. In a sequence that is one call, since
+ * the next access is to the next page. Otherwise the page comes first, so that
+ * the guest continues while the others are filled.
+ */
 static enum lazy__outcome fill_around(struct lazy__worker *w,
 				      struct lazy__space *space,
 				      const struct lazy__fault *fault)
 {
+	const struct lazy__pages *pages = &space->pages;
+	uint64_t page = fault->page, start = page, end = page + 1, at, nr = 1;
 	struct lazy__region *r = fault->region;
-	uint64_t page = fault->page, nr = 1;
+	enum lazy__outcome outcome;
 
 	/* Pages around it are absent as well, so they are MISSING, too. */
-	if (fault->missing &&
-	    lazy__page(&space->pages, page) == LAZY__ABSENT)
-		nr = lazy__around(w, &space->pages, r, &page);
-	return lazy__fill(w, space, r, page, nr, fault->missing, LAZY__DEMAND);
+	if (fault->missing && lazy__page(pages, page) == LAZY__ABSENT)
+		lazy__around(w, pages, r, page, &start, &end);
+	if (start == page && end > page + 1)
+		nr = lazy__absent_run(pages, page, end - page) ?: 1;
+	outcome = lazy__fill(w, space, r, page, nr, fault->missing,
+			     LAZY__DEMAND);
+	for (at = start; outcome == LAZY__DONE; at += nr) {
+		at = lazy__next_absent(pages, at, end);
+		if (at == end)
+			break;
+		nr = lazy__absent_run(pages, at, end - at);
+		outcome = lazy__fill(w, space, r, at, nr, true, LAZY__AROUND);
+		/* The page is filled: the others can wait. */
+		if (outcome == LAZY__AGAIN || outcome == LAZY__DOUBT)
+			return LAZY__DONE;
+	}
+	return outcome;
 }
 
 static void report(struct lazy_server *s, const struct lazy__fault *fault)

@@ -184,8 +184,8 @@ static enum lazy__outcome install(struct lazy__worker *w,
 				  const char *from, enum lazy__cause cause)
 {
 	struct lazy_server *s = w->s;
-	_Atomic uint64_t *count = cause == LAZY__DEMAND ? &s->demand :
-							  &s->in_background;
+	_Atomic uint64_t *count = cause == LAZY__AHEAD ?
+				  &s->in_background : &s->demand;
 	uint64_t at_once = nr, done = 0;
 	enum lazy__outcome outcome;
 
@@ -219,6 +219,9 @@ static enum lazy__outcome install(struct lazy__worker *w,
 				lazy__pages_set(&s->populated, page + done, 1,
 						LAZY__FILLED);
 			filled(w, space, page + done++, 1, &s->found);
+			/* Another thread fills this range: leave it to it. */
+			if (cause == LAZY__AROUND)
+				return LAZY__DONE;
 			continue;
 		case ENOENT:
 			/* Part of the range may be mapped: retry by page. */

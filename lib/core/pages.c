@@ -134,13 +134,13 @@ uint64_t lazy__absent_run(const struct lazy__pages *p, uint64_t page,
 	return max;
 }
 
-uint64_t lazy__absent_before(const struct lazy__pages *p, uint64_t page,
-			     uint64_t max)
+uint64_t lazy__present_before(const struct lazy__pages *p, uint64_t page,
+			      uint64_t max)
 {
 	uint64_t nr = 0;
 
 	while (nr < max &&
-	       !(used(p, (page - nr - 1) / 64) >> (page - nr - 1) % 64 & 1))
+	       used(p, (page - nr - 1) / 64) >> (page - nr - 1) % 64 & 1)
 		nr++;
 	return nr;
 }

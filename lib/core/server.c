@@ -79,7 +79,6 @@ int lazy__worker_init(struct lazy__worker *w, struct lazy_server *s)
 							    s->config.around;
 
 	w->s = s;
-	w->around.expected = UINT64_MAX;
 	if (s->source.map)
 		return 0;
 	for (size_t i = 0; i < s->nr; i++)

@@ -15,6 +15,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 
 #include "core.h"
@@ -24,10 +25,19 @@ static bool blocking(const struct lazy_server *s)
 	return s->has_nowait && !s->events;
 }
 
+/* Not polled then: an entry in the epoll set would cost time in each fault. */
 static void make_blocking(struct lazy_server *s, bool on)
 {
+	struct epoll_event event = { .events = EPOLLIN };
 	int flags = fcntl(s->config.uffd, F_GETFL);
+	struct lazy_error err;
 
+	if (epoll_ctl(s->epoll, on ? EPOLL_CTL_DEL : EPOLL_CTL_ADD,
+		      s->config.uffd, &event) && !on && errno != EEXIST) {
+		lazy_error_set(&err, LAZY_E_SYSTEM,
+			       "cannot watch the userfaultfd: %m");
+		lazy__fail(s, &err);
+	}
 	if (flags >= 0)
 		fcntl(s->config.uffd, F_SETFL, on ? flags & ~O_NONBLOCK :
 						    flags | O_NONBLOCK);
