@@ -7,6 +7,7 @@
 #include <lazyrestore/source.h>
 #include <lazyrestore/server.h>
 #include <lazyrestore/handover.h>
+#include <lazyrestore/memfile.h>
 #include <lazyrestore/snapshot.h>
 #include <lazyrestore/workingset.h>
 #include <lazyrestore/memfile.h>
