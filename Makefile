@@ -12,8 +12,8 @@ export FILE RUN EXTRA KERNEL
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run check check-debug check-pae bench boot shell tree kernel stock \
-	debug series lint steps transcript figures packages clean distclean
+.PHONY: help run check check-debug check-pae bench bench-restore boot shell \
+	tree kernel stock debug series lint steps transcript figures packages clean distclean
 
 help:
 	@echo 'Linux 6.12 with userfaultfd for any memory type, and a lab to try it in.'
@@ -23,6 +23,7 @@ help:
 	@echo '  make check-debug      the tests on a kernel with KASAN, lockdep and more   *'
 	@echo '  make check-pae        the tests of fills on 32 bits, memory above 4 GiB    *'
 	@echo '  make bench            instruction counts, stock against patched            *'
+	@echo '  make bench-restore    lazy restores on this kernel, compared with others'
 	@echo '  make shell            an interactive shell in the VM'
 	@echo '  make boot RUN=cmd     run a command in the VM and exit with its status'
 	@echo '       options of shell and boot: [KERNEL=patched|stock|debug]'
@@ -63,6 +64,9 @@ check-pae:
 bench:
 	@lab/packages --install build boot bench
 	@bench/run
+
+bench-restore:
+	@bench/restore
 
 boot:
 	@lab/packages --install build boot
