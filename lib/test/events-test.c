@@ -29,17 +29,17 @@ TEST(discarded_pages_are_zero)
 	struct lazy_stats s;
 	struct memory m;
 
-	for (size_t i = 0; i < NR_KINDS; i++) {
+	FOR_EACH_KIND(kind) {
 		for (int threads = 0; threads < 3; threads++) {
-			make_memory(&m, &kinds[i], UFFD_FEATURE_EVENT_REMOVE);
+			make_memory(&m, kind, UFFD_FEATURE_EVENT_REMOVE);
 			m.config.flags = LAZY_NO_BACKGROUND;
 			m.config.around = LAZY_AROUND_NONE;
 			m.region.flags |= LAZY_REGION_DISCARD;
 			serve(&m, threads);
 			CHECK(is_same(&m, 0));
 			CHECK(!discard(&m, 0, 2));
-			CHECK(is_zero(&m, 0), "%s", kinds[i].name);
-			CHECK(is_zero(&m, 1), "%s", kinds[i].name);
+			CHECK(is_zero(&m, 0), "%s", kind->name);
+			CHECK(is_zero(&m, 1), "%s", kind->name);
 			lazy_server_background(m.server, 1);
 			CHECK(reaches(&m, LAZY_FILLED));
 			s = stats_of(&m);
@@ -50,7 +50,7 @@ TEST(discarded_pages_are_zero)
 			/* It still serves. */
 			CHECK(is_same(&m, 3));
 			CHECK(!discard(&m, 3, 1));
-			CHECK(is_zero(&m, 3), "%s", kinds[i].name);
+			CHECK(is_zero(&m, 3), "%s", kind->name);
 			end(&m);
 		}
 	}
@@ -65,21 +65,21 @@ TEST(shared_memory_keeps_its_content)
 {
 	struct memory m;
 
-	for (size_t i = 0; i < NR_KINDS; i++) {
-		if (kinds[i].memfd < 0)
+	FOR_EACH_KIND(kind) {
+		if (kind->memfd < 0)
 			continue;
-		make_memory(&m, &kinds[i], UFFD_FEATURE_EVENT_REMOVE);
+		make_memory(&m, kind, UFFD_FEATURE_EVENT_REMOVE);
 		m.config.flags = LAZY_NO_BACKGROUND;
 		m.config.around = LAZY_AROUND_NONE;
 		serve(&m, 0);
 		CHECK(is_same(&m, 0));
 		CHECK_EQ(-1, madvise(m.at, 2 * m.kind->granule, MADV_FREE));
-		CHECK(is_same(&m, 0), "%s", kinds[i].name);
-		CHECK(is_same(&m, 1), "%s", kinds[i].name);
+		CHECK(is_same(&m, 0), "%s", kind->name);
+		CHECK(is_same(&m, 1), "%s", kind->name);
 		CHECK(!madvise(m.at + m.kind->granule, 2 * m.kind->granule,
 			       MADV_DONTNEED));
-		CHECK(is_same(&m, 2), "%s", kinds[i].name);
-		CHECK(is_same(&m, 1), "%s", kinds[i].name);
+		CHECK(is_same(&m, 2), "%s", kind->name);
+		CHECK(is_same(&m, 1), "%s", kind->name);
 		end(&m);
 	}
 }
@@ -151,18 +151,18 @@ TEST(unmapped_pages_are_left_alone)
 {
 	struct memory m;
 
-	for (size_t i = 0; i < NR_KINDS; i++) {
+	FOR_EACH_KIND(kind) {
 		for (int event = 0; event < 2; event++) {
-			size_t last = kinds[i].pages - 1;
+			size_t last = kind->pages - 1;
 
-			make_memory(&m, &kinds[i],
+			make_memory(&m, kind,
 				    event ? UFFD_FEATURE_EVENT_UNMAP : 0);
 			m.config.flags = LAZY_NO_BACKGROUND;
 			serve(&m, event);
 			CHECK(!munmap(m.at + last * m.kind->granule,
 				      m.kind->granule));
 			lazy_server_background(m.server, 1);
-			CHECK(reaches(&m, LAZY_FILLED), "%s", kinds[i].name);
+			CHECK(reaches(&m, LAZY_FILLED), "%s", kind->name);
 			CHECK_EQ(1, stats_of(&m).removed);
 			for (size_t j = 0; j < last; j++)
 				CHECK(is_same(&m, j));
@@ -354,11 +354,11 @@ TEST(a_false_eexist_is_not_content)
 	    api.features & UFFD_FEATURE_FILL)
 		SKIP("this kernel gives no such answer");
 	close(fd);
-	for (size_t i = 0; i < NR_KINDS; i++) {
-		if (kinds[i].granule != HUGE || kinds[i].populate != LAZY_COPY)
+	FOR_EACH_KIND(kind) {
+		if (kind->granule != HUGE || kind->populate != LAZY_COPY)
 			continue;
 		for (int threads = 0; threads < 3; threads++) {
-			make_memory(&m, &kinds[i], 0);
+			make_memory(&m, kind, 0);
 			false_at = (uintptr_t)m.at + HUGE;
 			serve(&m, threads);
 			wait_for_background(&m, 3);
@@ -382,12 +382,12 @@ TEST(present_pages_are_kept)
 	struct access a;
 	char *other;
 
-	for (size_t i = 0; i < NR_KINDS; i++) {
+	FOR_EACH_KIND(kind) {
 		/* For a private hugetlb page there is no proof. */
-		if (kinds[i].populate != LAZY_COPY ||
-		    kinds[i].map & MAP_HUGETLB)
+		if (kind->populate != LAZY_COPY ||
+		    kind->map & MAP_HUGETLB)
 			continue;
-		make_memory(&m, &kinds[i], 0);
+		make_memory(&m, kind, 0);
 		start_access(&a, m.at + m.kind->granule);
 		usleep(SETTLE_MS * 1000);
 		other = mmap(NULL, m.kind->granule, PROT_READ | PROT_WRITE,
@@ -401,7 +401,7 @@ TEST(present_pages_are_kept)
 		serve(&m, 0);
 		CHECK(is_done(&a, LIMIT_MS));
 		CHECK_EQ(0x77, a.saw);
-		CHECK(reaches(&m, LAZY_FILLED), "%s", kinds[i].name);
+		CHECK(reaches(&m, LAZY_FILLED), "%s", kind->name);
 		CHECK_EQ(1, stats_of(&m).found);
 		end(&m);
 	}

@@ -142,11 +142,10 @@ TEST(memory_files_that_are_none_or_too_short)
 	int fds[2], ends_of_pipe[2];
 
 	CHECK(!pipe(ends_of_pipe));
-	for (size_t i = 0; i < NR_KINDS; i++) {
-		if (kinds[i].populate == LAZY_COPY ||
-		    (kinds[i].granule == HUGE && free_huge_pages() < 4))
+	FOR_EACH_KIND(kind) {
+		if (kind->populate == LAZY_COPY)
 			continue;
-		make_peer(&p, &kinds[i], 0);
+		make_peer(&p, kind, 0);
 		hello = hello_of(&p);
 		fds[0] = p.m.uffd;
 		fds[1] = ends_of_pipe[1];

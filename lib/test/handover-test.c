@@ -10,11 +10,9 @@ TEST(memory_is_filled)
 {
 	struct peer p;
 
-	for (size_t i = 0; i < NR_KINDS; i++) {
-		if (kinds[i].granule == HUGE && free_huge_pages() < 4)
-			SKIP("needs 4 free huge pages");
+	FOR_EACH_KIND(kind) {
 		for (int threads = 0; threads < 3; threads++) {
-			make_peer(&p, &kinds[i], 0);
+			make_peer(&p, kind, 0);
 			p.options.threads = threads;
 			hand_over(&p);
 			check_content(&p.m);
@@ -68,10 +66,8 @@ TEST(a_handler_that_is_killed)
 	struct access a;
 	struct peer p;
 
-	for (size_t i = 0; i < NR_KINDS; i++) {
-		if (kinds[i].granule == HUGE && free_huge_pages() < 4)
-			continue;
-		make_peer(&p, &kinds[i], 0);
+	FOR_EACH_KIND(kind) {
+		make_peer(&p, kind, 0);
 		p.server.flags = LAZY_NO_BACKGROUND;
 		hand_over(&p);
 		CHECK(is_same(&p.m, 0));

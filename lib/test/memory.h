@@ -127,6 +127,23 @@ static inline size_t free_huge_pages(void)
 	return nr;
 }
 
+/*
+ * The pool of most hosts is empty. Then hugetlb is not tested there, which is
+ * noted: the VM has a pool.
+ */
+static inline bool has_pages(const struct kind *kind)
+{
+	if (kind->granule != HUGE || free_huge_pages() >= kind->pages)
+		return true;
+	note("%s: not tested, needs %zu free huge pages", kind->name,
+	     kind->pages);
+	return false;
+}
+
+#define FOR_EACH_KIND(kind)						\
+	for (const struct kind *kind = kinds; kind < kinds + NR_KINDS; kind++) \
+		if (has_pages(kind))
+
 static int register_range(int uffd, void *at, size_t len, bool minor)
 {
 	struct uffdio_register reg = {

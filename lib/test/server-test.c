@@ -10,22 +10,15 @@
 static const unsigned int drivers[] = { 0, 1, 4 };
 
 #define FOR_ALL(kind, threads)						\
-	for (const struct kind *kind = kinds; kind < kinds + NR_KINDS; kind++) \
+	FOR_EACH_KIND(kind)						\
 		for (unsigned int i_ = 0, threads = 0; i_ < 3 &&	\
 		     ((threads = drivers[i_]), 1); i_++)
-
-static void need_huge_pages(size_t nr)
-{
-	if (free_huge_pages() < nr)
-		SKIP("needs %zu free huge pages", nr);
-}
 
 TEST(all_is_filled_without_faults)
 {
 	struct memory m;
 	struct lazy_stats s;
 
-	need_huge_pages(8);
 	FOR_ALL(kind, threads) {
 		make_memory(&m, kind, 0);
 		serve(&m, threads);
@@ -43,7 +36,6 @@ TEST(each_page_is_filled_when_it_is_touched)
 	struct memory m;
 	struct lazy_stats s;
 
-	need_huge_pages(8);
 	FOR_ALL(kind, threads) {
 		make_memory(&m, kind, 0);
 		m.config.flags = LAZY_NO_BACKGROUND;
@@ -66,7 +58,6 @@ TEST(faults_and_background_at_the_same_time)
 {
 	struct memory m;
 
-	need_huge_pages(8);
 	FOR_ALL(kind, threads) {
 		make_memory(&m, kind, 0);
 		m.config.range = kind->granule;
@@ -99,7 +90,6 @@ TEST(no_page_is_written_twice)
 	pthread_t guest[4];
 	struct memory m;
 
-	need_huge_pages(8);
 	for (int round = 0; round < (int)scaled(10); round++) {
 		FOR_ALL(kind, threads) {
 			make_memory(&m, kind, 0);
@@ -337,7 +327,6 @@ TEST(after_a_failure_nothing_waits_or_reads_zeroes)
 	struct memory m;
 	int zero = open("/dev/zero", O_RDONLY);
 
-	need_huge_pages(8);
 	FOR_ALL(kind, threads) {
 		struct access a, advice;
 
@@ -372,9 +361,8 @@ TEST(memory_without_a_server_can_be_poisoned)
 	struct access a;
 	struct memory m;
 
-	need_huge_pages(8);
-	for (size_t i = 0; i < NR_KINDS; i++) {
-		make_memory(&m, &kinds[i], 0);
+	FOR_EACH_KIND(kind) {
+		make_memory(&m, kind, 0);
 		m.config.flags = LAZY_NO_BACKGROUND;
 		m.config.around = LAZY_AROUND_NONE;
 		serve(&m, 0);
