@@ -50,7 +50,7 @@ run:
 	@demo/run "$$FILE"
 
 check:
-	@lab/packages --install build boot tests
+	@lab/packages --install build boot tests fuzz
 	@tests/check
 
 check-debug:
