@@ -590,7 +590,7 @@ static void new_serve(const struct uffd_msg *msg)
 
 static unsigned long new_ops(void)
 {
-	unsigned long n = share(COUNT(TOUCHED), 400, COUNT(WHOLE));
+	unsigned long n = share(COUNT(TOUCHED), 800, COUNT(WHOLE));
 
 	n = share(n, 500, COUNT(ZAPPED));
 	n = share(n, 500, COUNT(MISSING));
