@@ -33,7 +33,7 @@ static int read_header(struct lazy_snap *snap, const char *path,
 	if ((uint64_t)st.st_size < sizeof(*h))
 		return lazy_error_set(err, LAZY_E_FORMAT,
 				      "%s: too short for a snapshot", path);
-	if (lazy_snap_pread(snap, h, sizeof(*h), 0))
+	if (lazy_snap_pread(snap->fd, h, sizeof(*h), 0))
 		return lazy_error_set(err, LAZY_E_SOURCE,
 				      "%s: cannot read the header: %m", path);
 	if (memcmp(h->magic, SNAP_MAGIC, sizeof(h->magic)))
@@ -87,7 +87,7 @@ static int read_index(struct lazy_snap *snap, const char *path,
 	if (!snap->index)
 		return lazy_error_set(err, LAZY_E_MEMORY, "%s: out of memory",
 				      path);
-	if (lazy_snap_pread(snap, snap->index, len, h->index))
+	if (lazy_snap_pread(snap->fd, snap->index, len, h->index))
 		return lazy_error_set(err, LAZY_E_SOURCE,
 				      "%s: cannot read the index: %m", path);
 	if (lazy_crc32c(0, snap->index, len) != h->index_crc)
@@ -136,7 +136,7 @@ static int read_section(const struct lazy_snap *snap,
 
 		n = s->length - done < sizeof(part) ? s->length - done :
 						      sizeof(part);
-		if (lazy_snap_pread(snap, to, n, s->at + done))
+		if (lazy_snap_pread(snap->fd, to, n, s->at + done))
 			return lazy_error_set(err, LAZY_E_SOURCE,
 					      "cannot read section %s: %m",
 					      s->name);
@@ -200,7 +200,7 @@ struct lazy_snap *lazy_snap_open(const char *path, struct lazy_error *err)
 		lazy_error_set(err, LAZY_E_MEMORY, "%s: out of memory", path);
 		return NULL;
 	}
-	/* A FIFO must not block until somebody writes to it. */
+	/* A FIFO must not block until it is written to. */
 	snap->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (snap->fd < 0)
 		lazy_error_set(err, LAZY_E_SYSTEM, "%s: %m", path);

@@ -17,11 +17,10 @@
 /* Chunks that are read at once, so that they are checked in the CPU's cache. */
 #define RUN	64
 
-int lazy_snap_pread(const struct lazy_snap *snap, void *buf, size_t len,
-		    uint64_t at)
+int lazy_snap_pread(int fd, void *buf, size_t len, uint64_t at)
 {
 	while (len) {
-		ssize_t n = pread(snap->fd, buf, len, at);
+		ssize_t n = pread(fd, buf, len, at);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -50,7 +49,7 @@ static int read_chunks(const struct lazy_snap *snap,
 		return lazy_error_set(err, LAZY_E_FORMAT,
 				      "%s at %#llx of the snapshot is outside the file",
 				      what, offset);
-	if (lazy_snap_pread(snap, buf, nr * LAZY_SNAP_CHUNK,
+	if (lazy_snap_pread(snap->fd, buf, nr * LAZY_SNAP_CHUNK,
 			    (uint64_t)places->at * LAZY_SNAP_CHUNK))
 		return lazy_error_set(err, LAZY_E_SOURCE,
 				      "cannot read %s at %#llx of the snapshot: %m",

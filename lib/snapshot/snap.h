@@ -62,7 +62,7 @@ struct lazy_snap {
  *
  * Return: 0, or -1 and errno, ENODATA if the file is too short.
  */
-int lazy_snap_pread(const struct lazy_snap *snap, void *buf, size_t len,
+int lazy_snap_pread(int fd, void *buf, size_t len,
 		    uint64_t at);
 
 #pragma GCC visibility pop

@@ -11,6 +11,7 @@
 
 #include "crc32c.h"
 #include "newfile.h"
+#include "snap.h"
 
 #define MAGIC	"LAZYWSET"
 #define VERSION	2
@@ -98,24 +99,6 @@ int lazy_ws_save(const struct lazy_ws *set, const char *path,
 	return -1;
 }
 
-/* Reads @len bytes. Returns -1 and errno, ENODATA at the end of the file. */
-static int read_all(int fd, void *buf, size_t len)
-{
-	while (len) {
-		ssize_t n = read(fd, buf, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (!n)
-			errno = ENODATA;
-		if (n <= 0)
-			return -1;
-		buf = (char *)buf + n;
-		len -= n;
-	}
-	return 0;
-}
-
 static int load(struct lazy_ws *set, int fd, const char *path,
 		struct lazy_error *err)
 {
@@ -127,7 +110,7 @@ static int load(struct lazy_ws *set, int fd, const char *path,
 	if (!S_ISREG(st.st_mode))
 		return lazy_error_set(err, LAZY_E_FORMAT,
 				      "%s: not a regular file", path);
-	if ((uint64_t)st.st_size < sizeof(h) || read_all(fd, &h, sizeof(h)) ||
+	if ((uint64_t)st.st_size < sizeof(h) || lazy_snap_pread(fd, &h, sizeof(h), 0) ||
 	    memcmp(h.magic, MAGIC, sizeof(h.magic)))
 		return lazy_error_set(err, LAZY_E_FORMAT,
 				      "%s: not a working set", path);
@@ -147,7 +130,8 @@ static int load(struct lazy_ws *set, int fd, const char *path,
 	if (h.nr && !set->offsets)
 		return lazy_error_set(err, LAZY_E_MEMORY, "%s: out of memory",
 				      path);
-	if (read_all(fd, set->offsets, h.nr * sizeof(*set->offsets)))
+	if (lazy_snap_pread(fd, set->offsets, h.nr * sizeof(*set->offsets),
+			    sizeof(h)))
 		return lazy_error_set(err, LAZY_E_SOURCE, "%s: %m", path);
 	if (checksum(&h, set->offsets) != h.crc)
 		return lazy_error_set(err, LAZY_E_FORMAT,
