@@ -17,6 +17,7 @@
 #include "core/uapi.h"
 #include "fuzz.h"
 #include "handover/handover.h"
+#include "test/sendfds.h"
 
 #define FDS	8
 
@@ -41,26 +42,12 @@ static void open_descriptors(void)
 static void send_hello(int sock, const uint8_t *bytes, size_t len,
 		       unsigned int set)
 {
-	union {
-		char buf[CMSG_SPACE(FDS * sizeof(int))];
-		struct cmsghdr align;
-	} control = {};
-	struct iovec iov = { (void *)bytes, len };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	int sent[FDS], nr = 0;
 
 	for (int i = 0; i < FDS; i++)
 		if (set >> i & 1)
 			sent[nr++] = fds[i];
-	if (nr) {
-		msg.msg_control = &control;
-		msg.msg_controllen = CMSG_SPACE(nr * sizeof(int));
-		control.align.cmsg_level = SOL_SOCKET;
-		control.align.cmsg_type = SCM_RIGHTS;
-		control.align.cmsg_len = CMSG_LEN(nr * sizeof(int));
-		memcpy(CMSG_DATA(&control.align), sent, nr * sizeof(int));
-	}
-	ASSERT(sendmsg(sock, &msg, MSG_NOSIGNAL) == (ssize_t)len);
+	ASSERT(send_fds(sock, bytes, len, sent, nr));
 }
 
 static void take_over(const struct lazy__hello *hello, int own, int nr)
@@ -86,15 +73,6 @@ static void take_over(const struct lazy__hello *hello, int own, int nr)
 	ASSERT(error.code && *error.text);
 }
 
-/* The number that the next descriptor gets. */
-static int next_descriptor(void)
-{
-	int fd = dup(uffd);
-
-	close(fd);
-	return fd;
-}
-
 FUZZ(data, size)
 {
 	struct lazy__hello hello;
@@ -105,7 +83,7 @@ FUZZ(data, size)
 		return;
 	if (uffd < 0)
 		open_descriptors();
-	before = next_descriptor();
+	before = next_descriptor(uffd);
 	ASSERT(!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
 	send_hello(pair[0], data + 1, size - 1, data[0]);
 	nr = lazy__receive_hello(pair[1], &hello, &own, 0, &error);
@@ -119,5 +97,5 @@ FUZZ(data, size)
 	}
 	close(pair[0]);
 	close(pair[1]);
-	ASSERT(next_descriptor() == before);
+	ASSERT(next_descriptor(uffd) == before);
 }

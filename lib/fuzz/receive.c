@@ -17,6 +17,7 @@
 #include "core/uapi.h"
 #include "fuzz.h"
 #include "serve/serve.h"
+#include "test/sendfds.h"
 
 static int uffd = -1, other = -1;
 
@@ -33,35 +34,12 @@ static void open_descriptors(void)
 static void send_piece(int sock, const uint8_t *bytes, size_t len,
 		       unsigned int set)
 {
-	union {
-		char buf[CMSG_SPACE(4 * sizeof(int))];
-		struct cmsghdr align;
-	} control = {};
-	struct iovec iov = { (void *)bytes, len };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	int fds[4], nr = 0;
 
 	for (int i = 0; i < 4; i++)
 		if (set >> i & 1)
 			fds[nr++] = i % 2 ? other : uffd;
-	if (nr) {
-		msg.msg_control = &control;
-		msg.msg_controllen = CMSG_SPACE(nr * sizeof(int));
-		control.align.cmsg_level = SOL_SOCKET;
-		control.align.cmsg_type = SCM_RIGHTS;
-		control.align.cmsg_len = CMSG_LEN(nr * sizeof(int));
-		memcpy(CMSG_DATA(&control.align), fds, nr * sizeof(int));
-	}
-	ASSERT(sendmsg(sock, &msg, MSG_NOSIGNAL) == (ssize_t)len);
-}
-
-/* The number that the next descriptor gets. */
-static int next_descriptor(void)
-{
-	int fd = dup(other);
-
-	close(fd);
-	return fd;
+	ASSERT(send_fds(sock, bytes, len, fds, nr));
 }
 
 FUZZ(data, size)
@@ -72,7 +50,7 @@ FUZZ(data, size)
 
 	if (uffd < 0)
 		open_descriptors();
-	before = next_descriptor();
+	before = next_descriptor(other);
 	ASSERT(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
 	while (size > 2) {
 		size_t len = data[0] + 1;
@@ -92,5 +70,5 @@ FUZZ(data, size)
 		       lazy_is_userfaultfd(handover.uffd));
 	handover_free(&handover);
 	close(pair[1]);
-	ASSERT(next_descriptor() == before);
+	ASSERT(next_descriptor(other) == before);
 }

@@ -21,6 +21,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "sendfds.h"
+
 #define FC_PAGE		4096UL
 #define FC_HUGE		(2UL << 20)
 #define FC_MAX_REGIONS	64
@@ -131,30 +133,9 @@ static inline int fc_connect(const char *path)
 }
 
 /* UnixStream::send_with_fds(): one sendmsg(). */
-static inline bool fc_send_fds(int sock, const void *bytes, size_t len,
-			       const int *fds, size_t nr)
-{
-	union {
-		char buf[CMSG_SPACE(8 * sizeof(int))];
-		struct cmsghdr align;
-	} control = {};
-	struct iovec iov = { (void *)bytes, len };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-
-	if (nr) {
-		msg.msg_control = &control;
-		msg.msg_controllen = CMSG_SPACE(nr * sizeof(int));
-		control.align.cmsg_level = SOL_SOCKET;
-		control.align.cmsg_type = SCM_RIGHTS;
-		control.align.cmsg_len = CMSG_LEN(nr * sizeof(int));
-		memcpy(CMSG_DATA(&control.align), fds, nr * sizeof(int));
-	}
-	return sendmsg(sock, &msg, MSG_NOSIGNAL) == (ssize_t)len;
-}
-
 static inline bool fc_send(int sock, const void *bytes, size_t len, int fd)
 {
-	return fc_send_fds(sock, bytes, len, &fd, fd >= 0);
+	return send_fds(sock, bytes, len, &fd, fd >= 0);
 }
 
 /*

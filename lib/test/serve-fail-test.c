@@ -245,14 +245,11 @@ TEST(server_is_killed)
 	CHECK_EQ(1, log_count("server was killed by signal 9"));
 }
 
-TEST(server_is_killed_while_a_fault_waits)
+/* Kills the server while an access of the VMM waits for it. */
+static void kill_server_of_access(pid_t vmm)
 {
-	pid_t vmm, server;
+	pid_t server = server_pid();
 
-	make_memory("memory", SIZE);
-	start_daemon(NULL, NULL);
-	vmm = start_vmm();
-	server = server_pid();
 	kill(server, SIGSTOP);
 	msleep(50);
 	*go = 2;
@@ -260,6 +257,16 @@ TEST(server_is_killed_while_a_fault_waits)
 	kill(server, SIGKILL);
 	CHECK_STATUS(0, vmm);
 	CHECK_STATUS(1, d.pid);
+}
+
+TEST(server_is_killed_while_a_fault_waits)
+{
+	pid_t vmm;
+
+	make_memory("memory", SIZE);
+	start_daemon(NULL, NULL);
+	vmm = start_vmm();
+	kill_server_of_access(vmm);
 }
 
 /* A page that is not filled around the first fault. */
@@ -279,21 +286,14 @@ static int write_memory(struct fc *fc)
 
 TEST(server_is_killed_while_a_system_call_waits)
 {
-	pid_t vmm, server;
+	pid_t vmm;
 
 	make_memory("memory", SIZE);
 	make_go();
 	start_daemon(NULL, NULL);
 	vmm = vmm_start(&(struct layout) {}, write_memory);
 	WAIT_FOR(*go == 1);
-	server = server_pid();
-	kill(server, SIGSTOP);
-	msleep(50);
-	*go = 2;
-	msleep(50);
-	kill(server, SIGKILL);
-	CHECK_STATUS(0, vmm);
-	CHECK_STATUS(1, d.pid);
+	kill_server_of_access(vmm);
 }
 
 TEST(other_vms_are_not_affected)

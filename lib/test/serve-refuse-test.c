@@ -236,7 +236,7 @@ static void send_descriptors(const int *fds, size_t nr)
 		own[i] = fds[i] == OWN_FD ? fc.uffd : fds[i];
 	fc_message(&fc);
 	sock = fc_connect("socket");
-	_exit(sock >= 0 && fc_send_fds(sock, fc.message, strlen(fc.message),
+	_exit(sock >= 0 && send_fds(sock, fc.message, strlen(fc.message),
 				       own, nr) ? 0 : VMM_SETUP);
 }
 
