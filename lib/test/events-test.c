@@ -374,7 +374,7 @@ TEST(a_false_eexist_is_not_content)
 	}
 }
 
-/* Pages that somebody else has filled are kept, and their waiters woken. */
+/* Pages that the server did not fill are kept, and their waiters woken. */
 TEST(present_pages_are_kept)
 {
 	struct uffdio_copy copy = { .mode = UFFDIO_COPY_MODE_DONTWAKE };

@@ -296,7 +296,7 @@ static inline void end(struct memory *m)
 {
 	halt(m);
 	lazy_server_free(m->server);
-	/* First, since nobody reads its events any more. */
+	/* First, since its events are no longer read. */
 	close(m->uffd);
 	munmap(m->at, m->len);
 	munmap(m->content, m->len);

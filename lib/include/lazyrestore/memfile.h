@@ -52,7 +52,7 @@ void lazy_memfile_source(const struct lazy_memfile *file,
 			 struct lazy_source *source);
 
 /**
- * lazy_memfile_unchanged() - check that nobody has written to the files
+ * lazy_memfile_unchanged() - check that the files were not written to
  * @file: from lazy_memfile_open()
  * @error: set on failure
  *

@@ -231,7 +231,7 @@ struct lazy_server;
  * Some kernels before Linux 6.14 answer EEXIST to UFFDIO_COPY when the pool is
  * exhausted, as if the page were present. On kernels that may have this fault
  * the answer counts only if UFFDIO_CONTINUE confirms it (shared mappings) or
- * the fault does not come back; a page of a private mapping that nobody touches
+ * the fault does not come back; a page of a private mapping that is not touched
  * stays unfilled, and its restore fails at the deadline.
  *
  * Return: the server, or NULL: LAZY_E_ARGUMENT, _MEMORY, _SYSTEM, _UNSUPPORTED.
