@@ -2,7 +2,8 @@
 /*
  * The background: fills the pages of the order first, then all others. Threads
  * claim one range after another. What could not be filled is tried again when
- * the end is reached.
+ * the end is reached and no thread fills a range: two threads never read and
+ * fill the same range.
  */
 #include <errno.h>
 
@@ -95,7 +96,7 @@ static uint64_t claim(struct lazy_server *s, struct lazy__region **in,
 
 	pthread_mutex_lock(&s->mutex);
 	nr = next_in_order(s, in, page) ?: next_in_memory(s, in, page);
-	if (!nr) {
+	if (!nr && !s->nr_ahead) {
 		time = lazy__now();
 		if (time - s->wrapped > LAZY__RETRY_MS * 1000000ULL) {
 			s->wrapped = time;
@@ -104,8 +105,17 @@ static uint64_t claim(struct lazy_server *s, struct lazy__region **in,
 			nr = next_in_memory(s, in, page);
 		}
 	}
+	if (nr)
+		s->nr_ahead++;
 	pthread_mutex_unlock(&s->mutex);
 	return nr;
+}
+
+static void unclaim(struct lazy_server *s)
+{
+	pthread_mutex_lock(&s->mutex);
+	s->nr_ahead--;
+	pthread_mutex_unlock(&s->mutex);
 }
 
 int lazy__fill_ahead(struct lazy__worker *w)
@@ -124,6 +134,7 @@ int lazy__fill_ahead(struct lazy__worker *w)
 		return 0;
 	}
 	outcome = lazy__fill(w, &s->spaces[0], r, page, nr, true, LAZY__AHEAD);
+	unclaim(s);
 	lazy__unlock(s);
 	switch (outcome) {
 	case LAZY__DONE:

@@ -137,6 +137,7 @@ struct lazy_server {
 	struct lazy__region *next_region;
 	uint64_t next_page;
 	uint64_t wrapped;		/* ns, the last time at the end */
+	unsigned int nr_ahead;		/* threads that fill a claimed range */
 	struct lazy_error failure;
 	_Atomic int state;		/* enum lazy_state */
 	_Atomic uint64_t filled_at;	/* ns since started */

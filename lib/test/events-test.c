@@ -318,16 +318,19 @@ TEST(an_exhausted_pool_is_a_failure_in_the_end)
 }
 
 /*
- * The answer of some stock kernels, on every kernel: UFFDIO_COPY to @false_at
- * fails with EEXIST although the page is absent. Replaces ioctl() of libc.
+ * Replaces ioctl() of libc. UFFDIO_COPY to @false_at fails with EEXIST although
+ * the page is absent: the answer of some stock kernels, on every kernel. An
+ * UFFDIO_COPY that has filled pages returns @late_ms late, as on a busy machine.
  */
 static _Atomic uint64_t false_at;
+static _Atomic unsigned int late_ms;
 
 int ioctl(int fd, unsigned long request, ...)
 {
 	const struct uffdio_copy *copy;
 	va_list args;
 	void *arg;
+	int ret;
 
 	va_start(args, request);
 	arg = va_arg(args, void *);
@@ -337,7 +340,10 @@ int ioctl(int fd, unsigned long request, ...)
 		errno = EEXIST;
 		return -1;
 	}
-	return syscall(SYS_ioctl, fd, request, arg);
+	ret = syscall(SYS_ioctl, fd, request, arg);
+	if (request == UFFDIO_COPY && !ret && late_ms)
+		usleep(late_ms * 1000);
+	return ret;
 }
 
 TEST(a_false_eexist_is_not_content)
@@ -371,6 +377,26 @@ TEST(a_false_eexist_is_not_content)
 			check_content(&m);
 			end(&m);
 		}
+	}
+}
+
+/* A thread that reached the end does not fill what another one is filling. */
+TEST(two_threads_fill_nothing_twice)
+{
+	struct memory m;
+
+	FOR_EACH_KIND(kind) {
+		if (kind->populate != LAZY_COPY)
+			continue;
+		make_memory(&m, kind, 0);
+		late_ms = 20;
+		serve(&m, 2);
+		CHECK(reaches(&m, LAZY_FILLED), "%s", kind->name);
+		late_ms = 0;
+		CHECK_EQ(kind->pages, stats_of(&m).background);
+		CHECK_EQ(0, stats_of(&m).found);
+		check_content(&m);
+		end(&m);
 	}
 }
 
