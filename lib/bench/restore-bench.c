@@ -100,7 +100,9 @@ static const struct wanted {
 	int of, against;
 	double factor;
 } wanted[] = {
-	{ "one page a fault, against by hand", LIB_1, HAND_1, 1.1 },
+	/* The library as it is by default, and as the handler by hand. */
+	{ "one page a fault, against by hand", LIB_1_ALL, HAND_1, 1.1 },
+	{ "one page a fault, one thread, against by hand", LIB_1, HAND_1, 1 },
 	{ "fault-around, sequential, against by hand",
 	  AROUND_SEQUENTIAL, HAND_SEQUENTIAL, 4 },
 	{ "fault-around, random, against by hand", AROUND_RANDOM, HAND_1, 4 },

@@ -152,7 +152,8 @@ struct lazy_server {
 
 	struct lazy__worker own;	/* of lazy_server_step() */
 	struct lazy__worker *workers;	/* threads.c */
-	unsigned int nr_workers;
+	unsigned int nr_workers;	/* that were started, of @threads */
+	unsigned int threads;
 	_Atomic bool stopping;
 };
 

@@ -8,6 +8,12 @@
  * calls. Nothing but a message ends that read(), so lazy_server_stop() cancels
  * the thread: only there is it enabled. If other messages than faults may
  * arrive, or RWF_NOWAIT does not work, a thread waits in poll() instead.
+ *
+ * The kernel wakes all waiting threads for each fault. On the processor of the
+ * fault a thread starts at once, since the guest's thread sleeps there; another
+ * processor may have to leave its idle state first, twice for each fault. So
+ * that there is a thread on each processor, each is bound to one, but not while
+ * threads fill in the background: then they have work wherever they run.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -59,6 +65,24 @@ static bool wait_for_work(struct lazy__worker *w, int timeout_ms)
 	return !fds[0].revents;
 }
 
+/* If there is a thread for each processor. Faults are served without, too. */
+static void bind_to_processor(const struct lazy__worker *w)
+{
+	const struct lazy_server *s = w->s;
+	size_t nr = w - s->workers;
+	cpu_set_t cpus, one;
+	int cpu;
+
+	if (s->background || sched_getaffinity(0, sizeof(cpus), &cpus) ||
+	    (unsigned int)CPU_COUNT(&cpus) != s->threads)
+		return;
+	for (cpu = 0; !CPU_ISSET(cpu, &cpus) || nr--; cpu++)
+		;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	sched_setaffinity(0, sizeof(one), &one);
+}
+
 static void *run(void *arg)
 {
 	struct lazy__worker *w = arg;
@@ -66,6 +90,7 @@ static void *run(void *arg)
 	int ms = 0;
 
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+	bind_to_processor(w);
 	while (s->state != LAZY_FAILED && !s->stopping) {
 		if (ms < 0 && blocking(s))
 			ms = lazy__serve_messages(w, true) < 0 ? -2 : -1;
@@ -88,6 +113,7 @@ static int start(struct lazy_server *s, unsigned int threads,
 		 struct lazy_error *err)
 {
 	s->stopping = false;
+	s->threads = threads;
 	make_blocking(s, blocking(s));
 	while (s->nr_workers < threads) {
 		struct lazy__worker *w = &s->workers[s->nr_workers];

@@ -5,6 +5,9 @@
  * fills around faults, and after a failure no access waits or reads zeroes.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
+#include <sched.h>
+
 #include "memory.h"
 
 static const unsigned int drivers[] = { 0, 1, 4 };
@@ -353,6 +356,53 @@ TEST(after_a_failure_nothing_waits_or_reads_zeroes)
 		CHECK_EQ(-1, read(zero, m.at + 3 * kind->granule, 1));
 		end(&m);
 	}
+}
+
+/* The number of threads of this process that may run on one processor only. */
+static int bound_threads(void)
+{
+	DIR *dir = opendir("/proc/self/task");
+	struct dirent *entry;
+	cpu_set_t cpus;
+	int nr = 0;
+
+	CHECK(dir);
+	while ((entry = readdir(dir)))
+		if (atoi(entry->d_name) &&
+		    !sched_getaffinity(atoi(entry->d_name), sizeof(cpus), &cpus))
+			nr += CPU_COUNT(&cpus) == 1;
+	closedir(dir);
+	return nr;
+}
+
+TEST(a_thread_for_each_processor_is_bound_to_it)
+{
+	uint64_t deadline;
+	struct memory m;
+	cpu_set_t cpus;
+	int nr;
+
+	CHECK(!sched_getaffinity(0, sizeof(cpus), &cpus));
+	nr = CPU_COUNT(&cpus);
+	if (nr < 2 || nr > 8)
+		SKIP("needs 2 to 8 processors");
+	make_memory(&m, &kinds[0], 0);
+	m.config.flags = LAZY_NO_BACKGROUND;
+	serve(&m, nr);
+	deadline = now_ms() + LIMIT_MS;
+	while (bound_threads() != nr)
+		CHECK(now_ms() < deadline, "%d of %d", bound_threads(), nr);
+	lazy_server_background(m.server, 1);
+	CHECK_EQ(0, bound_threads());
+	CHECK(reaches(&m, LAZY_FILLED));
+	check_content(&m);
+	end(&m);
+	make_memory(&m, &kinds[0], 0);
+	m.config.flags = LAZY_NO_BACKGROUND;
+	serve(&m, nr - 1);
+	check_content(&m);
+	CHECK_EQ(0, bound_threads());
+	end(&m);
 }
 
 /* What a hypervisor does after its handler was killed. */

@@ -284,6 +284,10 @@ int lazy_server_step(struct lazy_server *s, int *timeout_ms,
  *
  * From now until lazy_server_stop(), lazy_server_step() must not be called.
  *
+ * A fault is served fastest on the processor on which it happened. If there is a
+ * thread for each processor that the caller may run on, then each thread is
+ * bound to one, unless the background fills memory.
+ *
  * Return: 0, or -1: LAZY_E_SYSTEM, LAZY_E_ARGUMENT.
  */
 int lazy_server_start(struct lazy_server *s, unsigned int threads,
