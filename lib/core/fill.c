@@ -95,6 +95,37 @@ static int64_t call(int uffd, enum operation op, uint64_t address,
 	}
 }
 
+/*
+ * The same by UFFDIO_FILL, which skips present pages and wakes their waiters:
+ * no call fails for them. The bytes that it returns include @skipped.
+ */
+static int64_t call_skipping(int uffd, enum operation op, uint64_t address,
+			     const char *from, uint64_t len, bool protect,
+			     uint64_t *skipped)
+{
+	static const uint32_t ops[] = {
+		[COPY] = _UFFDIO_COPY,
+		[ZERO] = _UFFDIO_ZEROPAGE,
+		[CONTINUE] = _UFFDIO_CONTINUE,
+	};
+	struct uffdio_fill_range range = {
+		.start = address,
+		.len = len,
+		.src = op == COPY ? (uintptr_t)from : 0,
+	};
+	struct uffdio_fill arg = {
+		.ranges = (uintptr_t)&range,
+		.count = 1,
+		.op = ops[op],
+		.mode = UFFDIO_FILL_MODE_SKIP_PRESENT |
+			(protect ? UFFDIO_FILL_MODE_WP : 0),
+	};
+	int error = ioctl(uffd, UFFDIO_FILL, &arg) ? errno : (int)range.error;
+
+	*skipped = range.skipped;
+	return range.filled + range.skipped ? : (uint64_t)-error;
+}
+
 static bool protects(const struct lazy__region *r)
 {
 	return r->is.flags & LAZY_REGION_PROTECT;
@@ -129,18 +160,24 @@ enum lazy__outcome lazy__unprotect(struct lazy__worker *w,
 }
 
 /*
- * The pages [@page, @page + @nr) of @r are filled now. Pages of children are
- * not counted.
+ * The pages [@page, @page + @nr) are filled now, @found of them before this
+ * call. Pages of children are not counted.
  */
 static void filled(struct lazy__worker *w, struct lazy__space *space,
-		   uint64_t page, uint64_t nr, _Atomic uint64_t *count)
+		   uint64_t page, uint64_t nr, uint64_t found,
+		   _Atomic uint64_t *count)
 {
 	struct lazy_server *s = w->s;
 	uint64_t absent;
 
 	absent = lazy__pages_set(&space->pages, page, nr, LAZY__FILLED);
-	if (space == s->spaces && absent)
-		*count += absent;
+	if (space != s->spaces || !absent)
+		return;
+	/* Another thread may have filled and counted what was found. */
+	if (found > absent)
+		found = absent;
+	s->found += found;
+	*count += absent - found;
 }
 
 /*
@@ -192,18 +229,27 @@ static enum lazy__outcome install(struct lazy__worker *w,
 	while (done < nr) {
 		uint64_t address = lazy__address(r, page + done);
 		uint64_t pages = at_once < nr - done ? at_once : nr - done;
+		uint64_t skipped = 0;
 		int64_t n;
 
-		n = call(space->uffd, op, address,
-			 op == COPY ? from + (done << r->shift) : NULL,
-			 pages << r->shift, protects(r));
+		if (pages > 1 && s->has_fill)
+			n = call_skipping(space->uffd, op, address,
+					  op == COPY ? from + (done << r->shift) :
+						       NULL,
+					  pages << r->shift, protects(r),
+					  &skipped);
+		else
+			n = call(space->uffd, op, address,
+				 op == COPY ? from + (done << r->shift) : NULL,
+				 pages << r->shift, protects(r));
 		if (n > 0) {
 			n >>= r->shift;
+			skipped >>= r->shift;
 			if (r->is.populate != LAZY_COPY)
 				lazy__pages_set(&s->populated, page + done, n,
 						LAZY__FILLED);
-			filled(w, space, page + done, n, count);
-			s->bytes += n << r->shift;
+			filled(w, space, page + done, n, skipped, count);
+			s->bytes += (n - skipped) << r->shift;
 			done += n;
 			continue;
 		}
@@ -218,7 +264,7 @@ static enum lazy__outcome install(struct lazy__worker *w,
 			if (r->is.populate != LAZY_COPY)
 				lazy__pages_set(&s->populated, page + done, 1,
 						LAZY__FILLED);
-			filled(w, space, page + done++, 1, &s->found);
+			filled(w, space, page + done++, 1, 1, count);
 			/* Another thread fills this range: leave it to it. */
 			if (cause == LAZY__AROUND)
 				return LAZY__DONE;

@@ -48,6 +48,7 @@ struct uffdio_fill {
 };
 #define _UFFDIO_FILL		(0x21)
 #define UFFDIO_FILL		_IOWR(UFFDIO, _UFFDIO_FILL, struct uffdio_fill)
+#define UFFDIO_FILL_MODE_WP		((__u64)1 << 1)
 #define UFFDIO_FILL_MODE_SKIP_PRESENT	((__u64)1 << 2)
 #define UFFD_FEATURE_FILL		(1 << 26)
 #define UFFD_FEATURE_SKIP_PRESENT	(1 << 27)
