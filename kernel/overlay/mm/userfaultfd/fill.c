@@ -100,6 +100,23 @@ static unsigned long uffd_fill_next_run(const struct uffd_fill *fill,
 	return min(2 * fill->run, UFFD_FILL_RUN);
 }
 
+/* Is the source of the next page resident? */
+static bool uffd_fill_source_resident(struct uffd_fill *fill)
+{
+	struct uffd_source *source = &fill->source;
+	int err = 0;
+	char byte;
+
+	if (source->from_user && !source->bounce) {
+		pagefault_disable();
+		err = get_user(byte, source->from);
+		pagefault_enable();
+	}
+	if (unlikely(err))
+		source->absent = PAGE_SIZE;
+	return !err;
+}
+
 /*
  * Fill up to @nr pages, all below @pmd, with folios.
  *
@@ -127,6 +144,10 @@ static __always_inline int uffd_fill_folios(struct uffd_fill *fill, pmd_t *pmd,
 	} else if (unlikely(pmd_none(pmdp_get_lockless(pmd)))) {
 		return -EUFFD_NO_TABLE;
 	}
+
+	/* Otherwise a run of pages would be allocated in vain. */
+	if (nr > 1 && unlikely(!uffd_fill_source_resident(fill)))
+		return -EFAULT;
 
 	err = uffd_fill_resolve(fill, &req, nr, false);
 	if (unlikely(err))
@@ -308,37 +329,45 @@ static __always_inline int uffd_fill_choose(struct uffd_fill *fill)
  */
 
 /*
- * Drop the locks, read the source at fill->addr, and take the locks again; on
- * an error they are not held. The source of one page is read into a spare
- * folio, and only this page is filled next. The source of a transparent huge
- * page is only touched; if it is still not resident, a small page is filled.
+ * Drop the locks, make the source at fill->addr resident, and take the locks
+ * again; on an error they are not held.
+ *
+ * The source is touched first. If it is not resident afterwards, as under memory
+ * pressure, its first page is read into a spare folio, and only this page is
+ * filled next. hugetlb reads all of it into a spare huge page at once.
+ *
+ * A touch makes several pages of a file resident, so as many are expected this
+ * time as between the last two touches.
  */
 static int uffd_fill_reread(struct uffd_fill *fill)
 {
 	const bool hugetlb = uffd_is_hugetlb(fill->vma);
+	const bool touch = !hugetlb && fill->addr != fill->fetched;
+	const unsigned long end = fill->start + fill->len;
 	const size_t size = fill->source.absent;
-	const bool touch = !hugetlb && size > PAGE_SIZE &&
-			   (!fill->spare || fill->addr != fill->fetched);
+	unsigned long expected = PAGE_SIZE;
 	int err = 0;
 
-	if (!fill->spare)
+	if (!touch && !fill->spare)
 		fill->spare = hugetlb ?
 			      uffd_hugetlb_spare(fill->vma, fill->addr) :
 			      folio_alloc(GFP_HIGHUSER, 0);
 	uffd_fill_pause(fill);
 
-	fill->fetched = fill->addr;
 	fill->source.absent = 0;
 	if (touch) {
 		if (fault_in_readable(fill->source.from, size) == size)
 			err = -EFAULT;
+		if (fill->fetched >= fill->start)
+			expected = fill->addr - fill->fetched;
 	} else if (!fill->spare) {
 		err = -ENOMEM;
 	} else {
-		if (!hugetlb)
-			fill->end = fill->addr + PAGE_SIZE;
 		err = uffd_read_source(&fill->source, fill->spare);
 	}
+	if (!hugetlb && (!touch || size == PAGE_SIZE))
+		fill->end = fill->addr + min(expected, end - fill->addr);
+	fill->fetched = fill->addr;
 
 	if (err)
 		return err;
@@ -415,6 +444,7 @@ ssize_t userfaultfd_fill(struct userfaultfd_ctx *ctx, unsigned long start,
 	fill.spare = NULL;
 	fill.file = NULL;
 	fill.replaced = 0;
+	fill.fetched = 0;
 
 	if (uffd_flags_mode_is(flags, MFILL_ATOMIC_CONTINUE)) {
 		/*

@@ -85,7 +85,7 @@ struct uffd_source {
  * @spare: a folio to read the source into without locks, or NULL.
  * @secret: clear @spare before it is freed; see &struct uffd_supported.
  * @fetched: value of @addr when the source was last read or touched without
- *	locks.
+ *	locks, or 0.
  * @file: a reference on the mapped file, taken when the locks are dropped: as
  *	long as it is held, no other file can have the same address.
  * @pgoff: page offset of @start when the locks were dropped.
