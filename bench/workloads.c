@@ -82,6 +82,7 @@
 #define AREA_AT		((char *)(1UL << 44))
 #define ALIAS_AT	((char *)(2UL << 44))
 #define SOURCE_AT	((char *)(3UL << 44))
+#define FILE_SOURCE_AT	((char *)(4UL << 44))
 #define ELSEWHERE_AT	((char *)(4UL << 44))
 
 #define RAMFS		"/tmp/bench-ramfs"
@@ -389,6 +390,24 @@ static void fill_file_alone(void)
 		die("cannot unmap the second mapping");
 }
 
+/*
+ * Maps a file as the source of COPY, as a restore does: its pages are in the
+ * page cache, but not in the page table.
+ */
+static void map_source_file(void)
+{
+	static int from = -1;
+
+	if (from < 0) {
+		from = memfd_create("source", 0);
+		if (from < 0 || ftruncate(from, AREA_MAX) ||
+		    fallocate(from, 0, 0, AREA_MAX))
+			die("cannot create the source");
+	}
+	munmap(FILE_SOURCE_AT, AREA_MAX);
+	map_at(FILE_SOURCE_AT, now->size, MAP_PRIVATE, from);
+}
+
 static void fill_area(void)
 {
 	if (madvise(AREA_AT, now->size, MADV_POPULATE_WRITE))
@@ -488,20 +507,30 @@ static void uffd_wake(char *at, size_t len)
 		die("UFFDIO_WAKE");
 }
 
-static void do_copy(char *at, size_t len, __u64 mode)
+static void do_copy_from(char *from, char *at, size_t len, __u64 mode)
 {
 	struct uffdio_copy arg = {
 		.dst = (unsigned long)at, .len = len, .mode = mode,
-		.src = (unsigned long)source + (at - AREA_AT),
+		.src = (unsigned long)from + (at - AREA_AT),
 	};
 
 	if (ioctl(uffd, UFFDIO_COPY, &arg) || arg.copy != (__s64)len)
 		die("UFFDIO_COPY");
 }
 
+static void do_copy(char *at, size_t len, __u64 mode)
+{
+	do_copy_from(source, at, len, mode);
+}
+
 static void uffd_copy(char *at, size_t len)
 {
 	do_copy(at, len, 0);
+}
+
+static void uffd_copy_file(char *at, size_t len)
+{
+	do_copy_from(FILE_SOURCE_AT, at, len, 0);
 }
 
 static void uffd_copy_wp(char *at, size_t len)
@@ -1110,6 +1139,12 @@ static const struct workload workloads[] = {
 	  .action = uffd_copy },
 	{ OP("COPY anon, page by page", ANON), PAGES, .work = COPY,
 	  .modes = MISSING, .action = uffd_copy },
+	{ OP("COPY anon from a file, range", ANON), RANGE, .work = COPY,
+	  .modes = MISSING, .prepare = map_source_file,
+	  .action = uffd_copy_file },
+	{ OP("COPY anon from a file, page by page", ANON), PAGES,
+	  .work = COPY, .modes = MISSING, .prepare = map_source_file,
+	  .action = uffd_copy_file },
 	{ OP("COPY anon write-protected, range", ANON), RANGE, .work = COPY,
 	  .modes = MISSING | WP, .action = uffd_copy_wp },
 	{ OP("COPY anon in huge pages, range", ANON_HUGE), HUGE_RANGE,
