@@ -24,10 +24,14 @@ static struct lazy__region *page_of(struct lazy_server *s, uint64_t offset,
 	return NULL;
 }
 
+/* The number of pages up to the next multiple of the range in memory. */
 static uint64_t limit_of(const struct lazy_server *s,
-			 const struct lazy__region *r)
+			 const struct lazy__region *r, uint64_t page)
 {
-	return (s->config.range >> r->shift) ?: 1;
+	uint64_t range = s->config.range;
+	uint64_t nr = (range - lazy__address(r, page) % range) >> r->shift;
+
+	return nr ?: 1;
 }
 
 /*
@@ -46,7 +50,7 @@ static uint64_t next_in_order(struct lazy_server *s, struct lazy__region **in,
 		r = page_of(s, order[s->next_ordered], page);
 		if (!r || lazy__page(pages, *page) != LAZY__ABSENT)
 			continue;
-		max = limit_of(s, r);
+		max = limit_of(s, r, *page);
 		if (max > r->first + r->nr - *page)
 			max = r->first + r->nr - *page;
 		max = lazy__absent_run(pages, *page, max);
@@ -77,7 +81,7 @@ static uint64_t next_in_memory(struct lazy_server *s, struct lazy__region **in,
 		return 0;
 	while (at >= r->first + r->nr)
 		r++;
-	max = limit_of(s, r);
+	max = limit_of(s, r, at);
 	if (max > r->first + r->nr - at)
 		max = r->first + r->nr - at;
 	*in = r;

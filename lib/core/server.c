@@ -20,6 +20,7 @@
 
 #define AROUND		(256 << 10)
 #define RANGE		(512 << 10)
+#define HUGE_RANGE	(2 << 20)	/* UFFDIO_FILL maps it as a huge page */
 #define DEADLINE_MS	10000
 #define ZEROES		(2 << 20)
 
@@ -221,7 +222,7 @@ static void take_config(struct lazy_server *s,
 		       c->source->size < sizeof(s->source) ?
 		       c->source->size : sizeof(s->source));
 	c->around = c->around ?: AROUND;
-	c->range = c->range ?: RANGE;
+	c->range = c->range ?: s->has_fill ? HUGE_RANGE : RANGE;
 	if (c->around > LAZY__MAX_BUFFER)
 		c->around = LAZY__MAX_BUFFER;
 	if (c->range > LAZY__MAX_BUFFER)
@@ -243,8 +244,8 @@ struct lazy_server *lazy_server_new(const struct lazy_server_config *config,
 	s->parked_tail = &s->parked;
 	s->started = lazy__now();
 	init_locks(s);
-	take_config(s, config);
 	s->has_fill = kernel_has_fill();
+	take_config(s, config);
 	if (lazy__check_config(s, err) || map_regions(s, err) ||
 	    allocate(s, err) || open_descriptors(s, err) ||
 	    lazy__check_registered(s, err)) {

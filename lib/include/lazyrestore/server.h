@@ -170,8 +170,10 @@ struct lazy_stats {
  * @around: maximum number of bytes filled by one fault (default 256 KiB). The
  *	actual number is adapted to the faults, and only pages are filled that
  *	are absent.
- * @range: maximum number of bytes filled at once in the background (default
- *	512 KiB), which is how long a fault may have to wait
+ * @range: maximum number of bytes filled at once in the background, which is
+ *	how long a fault may have to wait. Ranges end at its multiples in memory.
+ *	The default is 512 KiB; 2 MiB if the kernel has UFFDIO_FILL, which maps
+ *	that as a huge page where a fault would
  * @deadline_ms: maximum age of a fault that cannot be served (default 10000)
  * @flags: LAZY_NO_BACKGROUND
  * @order: offsets in the source that are filled first in the background, in
