@@ -6,7 +6,7 @@
  *	run.c		one restore, in a process of its own
  *	methods.c	the ways to restore: the library, and three without it
  *	large.c		open and hand-over of a large guest
- *	host.c		counts system calls, describes the host
+ *	host.c		counts system calls, describes the host, hides UFFDIO_FILL
  */
 #ifndef LAZY_BENCH_H
 #define LAZY_BENCH_H
@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #define PAGE		4096UL
+#define HUGE		(2UL << 20)
 #define MAX_TOUCHING	16
 
 enum method {
@@ -41,6 +42,7 @@ enum pattern {
  * @around: bytes filled by one fault at most; 0: default; LAZY_AROUND_NONE
  * @background: the library fills in the background
  * @cold: the file is not in the page cache
+ * @huge: MADV_HUGEPAGE for the memory
  * @count: count system calls, too
  */
 struct setup {
@@ -51,6 +53,7 @@ struct setup {
 	uint64_t around;
 	bool background;
 	bool cold;
+	bool huge;
 	bool count;
 };
 
@@ -111,5 +114,6 @@ void describe_host(const char *file);
  */
 int count_calls(void);
 double calls_counted(int counter);
+extern bool hide_fill;	/* the library sees a kernel without UFFDIO_FILL */
 
 #endif /* LAZY_BENCH_H */

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
-/* The host: what the results depend on, and its count of system calls. */
+/* The host: what the results depend on, its count of system calls, its ioctls. */
 #define _GNU_SOURCE
 #include <linux/perf_event.h>
+#include <linux/userfaultfd.h>
 #include <sched.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +15,8 @@
 #include <unistd.h>
 
 #include "bench.h"
+
+#define FEATURE_FILL	(1ULL << 26)	/* of our kernel */
 
 /* The first line of a file, or "unknown". */
 static const char *line_of(const char *name)
@@ -103,4 +107,22 @@ double calls_counted(int counter)
 	if (read(counter, &count, sizeof(count)) != sizeof(count))
 		return -1;
 	return count;
+}
+
+bool hide_fill;
+
+/* Replaces ioctl() of libc. */
+int ioctl(int fd, unsigned long request, ...)
+{
+	va_list args;
+	void *arg;
+	int ret;
+
+	va_start(args, request);
+	arg = va_arg(args, void *);
+	va_end(args);
+	ret = syscall(SYS_ioctl, fd, request, arg);
+	if (!ret && request == UFFDIO_API && hide_fill)
+		((struct uffdio_api *)arg)->features &= ~FEATURE_FILL;
+	return ret;
 }

@@ -18,10 +18,12 @@
 
 static void fresh_memory(struct memory *m)
 {
-	m->at = mmap(NULL, m->len, PROT_READ | PROT_WRITE,
+	/* At the start of a huge page, as hypervisors do. */
+	m->at = mmap(NULL, m->len + HUGE, PROT_READ | PROT_WRITE,
 		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (m->at == MAP_FAILED)
 		die("mmap: %s", strerror(errno));
+	m->at += -(uintptr_t)m->at & (HUGE - 1);
 }
 
 static void register_memory(struct memory *m)
@@ -150,6 +152,8 @@ void prepare(struct memory *m)
 		madvise(m->at, m->len, MADV_NOHUGEPAGE);
 		return;
 	}
+	if (m->setup->huge)
+		madvise(m->at, m->len, MADV_HUGEPAGE);
 	register_memory(m);
 	if (m->setup->method == LIBRARY)
 		new_server(m);

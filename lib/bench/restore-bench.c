@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * Usage: restore-bench [-n RUNS] [-m MEGABYTES] [-o TEXT] [DIRECTORY]
+ * Usage: restore-bench [-F] [-n RUNS] [-m MEGABYTES] [-o TEXT] [DIRECTORY]
  *
  * Measures lazy restores with the library, and the same without it, on the
  * kernel that it runs on. Each restore is a process of its own; the ways to
@@ -9,7 +9,8 @@
  * of the time (got) and of the processor time (CPU), which other load disturbs
  * less. The file (default 256 MiB; four times as much for accesses to few
  * pages) is made in DIRECTORY (default: the current one), which should be on a
- * disk. -o selects rows whose names contain TEXT.
+ * disk. -o selects rows whose names contain TEXT. With -F the library sees a
+ * kernel without UFFDIO_FILL.
  *
  * The status is 0 if all was measured, whether or not it is as wanted, 77 if
  * there is no userfaultfd here.
@@ -47,7 +48,7 @@ enum {
 	HAND_SEQUENTIAL, AROUND_SEQUENTIAL, MAP_SEQUENTIAL,
 	AROUND_RANDOM, MAP_RANDOM,
 	HAND_SPARSE, AROUND_SPARSE, MAP_SPARSE,
-	READ_WARM, FILL_WARM, READ_COLD, FILL_COLD,
+	READ_WARM, FILL_WARM, FILL_HUGE, READ_COLD, FILL_COLD,
 	NR_SERIES,
 };
 
@@ -87,6 +88,9 @@ static struct series series[NR_SERIES] = {
 	[READ_WARM] = { .name = "all, eager read()", BY(READ, NOTHING, 0) },
 	[FILL_WARM] = { .name = "all, background",
 			BY(LIBRARY, NOTHING, 0, .background = true) },
+	[FILL_HUGE] = { .name = "all, background, MADV_HUGEPAGE",
+			BY(LIBRARY, NOTHING, 0, .background = true,
+			   .huge = true) },
 	[READ_COLD] = { .name = "all, eager read(), cold file",
 			BY(READ, NOTHING, 0, .cold = true) },
 	[FILL_COLD] = { .name = "all, background, cold file",
@@ -268,8 +272,11 @@ int main(int argc, char **argv)
 	struct result result;
 	int option, uffd;
 
-	while ((option = getopt(argc, argv, "n:m:o:")) != -1) {
+	while ((option = getopt(argc, argv, "Fn:m:o:")) != -1) {
 		switch (option) {
+		case 'F':
+			hide_fill = true;
+			break;
 		case 'n':
 			runs = number(optarg, MAX_RUNS);
 			break;
@@ -280,7 +287,7 @@ int main(int argc, char **argv)
 			only = optarg;
 			break;
 		default:
-			die("usage: restore-bench [-n RUNS] [-m MEGABYTES] [-o TEXT] [DIRECTORY]");
+			die("usage: restore-bench [-F] [-n RUNS] [-m MEGABYTES] [-o TEXT] [DIRECTORY]");
 		}
 	}
 	if (optind < argc && chdir(argv[optind]))
