@@ -94,7 +94,7 @@ lazyrestore:
 	@$(MAKE) --no-print-directory -s -C $(top)/lib O=$(top)/out/tests/lazyrestore \
 		HEADERS=$(top)/out/headers/include CFLAGS='-O2 -g -static' tests
 	@mkdir -p $(top)/out/tests/extra/usr/lib/lazyrestore/test
-	@cp -u $(top)/out/tests/lazyrestore/uffd-serve $(top)/out/tests/extra/usr/lib/lazyrestore
+	@cp -u $(addprefix $(top)/out/tests/lazyrestore/,uffd-serve uffd-info) $(top)/out/tests/extra/usr/lib/lazyrestore
 	@cp -u $(top)/out/tests/lazyrestore/test/*-test $(top)/out/tests/extra/usr/lib/lazyrestore/test
 
 $(bin)/vmm-test: $(top)/vmm/test/vmm-test

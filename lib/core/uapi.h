@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
  * linux/userfaultfd.h, completed: headers of distributions are often older than
- * the kernel. UFFDIO_FILL is an extension of the modular userfaultfd kernel.
+ * the kernel. UFFDIO_QUERY and UFFDIO_FILL are extensions of the modular
+ * userfaultfd kernel.
  */
 #ifndef LAZY_UAPI_H
 #define LAZY_UAPI_H
@@ -25,6 +26,50 @@ struct uffdio_poison {
 
 #ifndef UFFDIO_CONTINUE_MODE_WP
 #define UFFDIO_CONTINUE_MODE_WP		((__u64)1 << 1)
+#endif
+
+#ifndef UFFD_USER_MODE_ONLY
+#define UFFD_USER_MODE_ONLY	1
+#endif
+#ifndef USERFAULTFD_IOC_NEW
+#define USERFAULTFD_IOC_NEW	_IO(0xAA, 0x00)
+#endif
+
+#ifndef UFFDIO_QUERY
+enum uffd_refusal {
+	UFFD_REFUSAL_NONE,
+	UFFD_REFUSAL_RANGE,
+	UFFD_REFUSAL_MISALIGNED,
+	UFFD_REFUSAL_NOT_MAPPED,
+	UFFD_REFUSAL_DROPPABLE,
+	UFFD_REFUSAL_SPECIAL,
+	UFFD_REFUSAL_TYPE,
+	UFFD_REFUSAL_MODE,
+	UFFD_REFUSAL_MIXED,
+	UFFD_REFUSAL_READ_ONLY,
+	UFFD_REFUSAL_OWNED,
+};
+
+#define UFFDIO_QUERY_MODES	8
+
+struct uffdio_query_mode {
+	__u64 ioctls;
+	__u64 address;
+	__u32 refusal;
+	__u32 reserved;
+};
+
+struct uffdio_query {
+	struct uffdio_range range;
+	__u64 flags;
+	__u64 modes_with;
+	__u64 modes;
+	__u64 granule;
+	struct uffdio_query_mode answer[UFFDIO_QUERY_MODES];
+	__u64 reserved[4];
+};
+#define _UFFDIO_QUERY		(0x20)
+#define UFFDIO_QUERY		_IOWR(UFFDIO, _UFFDIO_QUERY, struct uffdio_query)
 #endif
 
 #ifndef UFFDIO_FILL
