@@ -8,12 +8,15 @@ KERNEL ?= patched
 override FILE := $(value FILE)
 override RUN := $(value RUN)
 override EXTRA := $(value EXTRA)
-export FILE RUN EXTRA KERNEL
+override FLAVOR := $(value FLAVOR)
+override DEBUG_INFO := $(value DEBUG_INFO)
+export FILE RUN EXTRA KERNEL FLAVOR DEBUG_INFO
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run check check-debug check-pae bench bench-restore boot shell \
-	tree kernel stock debug series lint steps transcript figures packages clean distclean
+	tree kernel stock debug deb install-check series lint steps transcript figures \
+	packages clean distclean
 
 help:
 	@echo 'Linux 6.12 with userfaultfd for any memory type, and a lab to try it in.'
@@ -33,6 +36,9 @@ help:
 	@echo '  make kernel           the patched kernel, in out/patched                   *'
 	@echo '  make stock            the same kernel without our patches, in out/stock    *'
 	@echo '  make debug            the patched kernel with debugging, in out/debug      *'
+	@echo '  make deb              Debian packages, in out/deb, with the configuration  *'
+	@echo '                        of Debian; [FLAVOR=amd64] [DEBUG_INFO=1]'
+	@echo '  make install-check    install them on Debian 12 and 13 in a VM, hours      *'
 	@echo '  make series           the patches as mails, in out/series, verified'
 	@echo '  make lint             W=1, sparse, checkpatch and shellcheck on our files'
 	@echo '  make steps [LINK=1]   build after each step, in several configurations     *'
@@ -91,6 +97,14 @@ stock debug:
 	@lab/packages --install build
 	@lab/build $@
 
+deb:
+	@lab/packages --install build deb
+	@lab/deb
+
+install-check: deb
+	@lab/packages --install boot install
+	@tests/check --no-build --suites tests/install/suites --log out/log/install
+
 series:
 	@lab/packages --install build series
 	@lab/series
@@ -112,7 +126,7 @@ figures:
 	@docs/figures
 
 packages:
-	@lab/packages --install build boot tests bench fuzz series lint steps
+	@lab/packages --install build boot tests bench fuzz series lint steps deb install
 
 # The kernel source is kept: it is the archive's, unchanged.
 clean:
