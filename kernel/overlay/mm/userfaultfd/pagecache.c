@@ -148,6 +148,41 @@ long userfaultfd_count_hole(struct uffd_request *req)
 EXPORT_SYMBOL_NS_GPL(userfaultfd_count_hole, USERFAULTFD);
 
 /**
+ * userfaultfd_create_folios() - create a run of folios
+ * @req: a UFFD_RESOLVE_MISSING request.
+ * @create: creates the folio of one page at an offset and adds it to the
+ *	answer, or returns an errno.
+ *
+ * Looks up first: no page is allocated, charged or accounted for an offset
+ * where the file has memory. @create is called for each page of the hole at the
+ * start of the range, until the answer is full or @create fails. Another thread
+ * may fill the hole meanwhile, which userfaultfd_add_folio() detects.
+ *
+ * Context: from a handler. Sleeps if @create does.
+ * Return: 0 if at least one folio was created, -EEXIST if the file has memory
+ * at @req->resolve.index, -EFAULT if that is past the end of the file;
+ * otherwise what @create returned.
+ */
+int userfaultfd_create_folios(struct uffd_request *req,
+			      int (*create)(struct uffd_request *req,
+					    pgoff_t index))
+{
+	struct folio_batch *folios = &req->resolve.folios;
+	pgoff_t index = req->resolve.index;
+	long nr = userfaultfd_count_hole(req);
+	int err;
+
+	if (unlikely(nr < 0))
+		return nr;
+	do {
+		err = create(req, index++);
+	} while (!err && --nr && folio_batch_space(folios));
+
+	return folio_batch_count(folios) ? 0 : err;
+}
+EXPORT_SYMBOL_NS_GPL(userfaultfd_create_folios, USERFAULTFD);
+
+/**
  * userfaultfd_find_folios_nowait() - find memory without waiting
  * @resolve: a UFFD_RESOLVE_MINOR request.
  *

@@ -212,42 +212,11 @@ struct uffd_request {
 /* Parts of a handler, in the order in which it needs them. */
 int userfaultfd_check_present(struct inode *inode, pgoff_t index);
 long userfaultfd_count_hole(struct uffd_request *req);
+int userfaultfd_create_folios(struct uffd_request *req,
+			      int (*create)(struct uffd_request *req,
+					    pgoff_t index));
 int userfaultfd_find_folios_nowait(struct uffd_resolve *resolve);
 int userfaultfd_fill_folio(struct uffd_request *req, struct folio *folio,
 			   pgoff_t index);
-
-/**
- * userfaultfd_create_folios() - create a run of folios
- * @req: a UFFD_RESOLVE_MISSING request.
- * @create: creates the folio of one page at an offset and adds it to the
- *	answer, or returns an errno.
- *
- * Looks up first: no page is allocated, charged or accounted for an offset
- * where the file has memory. @create is called for each page of the hole at the
- * start of the range, until the answer is full or @create fails. Another thread
- * may fill the hole meanwhile, which @create has to detect.
- *
- * Return: 0 if at least one folio was created, -EEXIST if the file has memory
- * at @req->resolve.index, -EFAULT if that is past the end of the file;
- * otherwise what @create returned.
- */
-static __always_inline int
-userfaultfd_create_folios(struct uffd_request *req,
-			  int (*create)(struct uffd_request *req,
-					pgoff_t index))
-{
-	struct folio_batch *folios = &req->resolve.folios;
-	pgoff_t index = req->resolve.index;
-	long nr = userfaultfd_count_hole(req);
-	int err;
-
-	if (unlikely(nr < 0))
-		return nr;
-	do {
-		err = create(req, index++);
-	} while (!err && --nr && folio_batch_space(folios));
-
-	return folio_batch_count(folios) ? 0 : err;
-}
 
 #endif /* _LINUX_USERFAULTFD_REQUEST_H */
