@@ -97,7 +97,7 @@ static const struct rule rules[] = {
 	ALLOW(sched_yield, L | G | S),
 	ALLOW(sched_getaffinity, L | G | S),
 	/* A thread binds itself. */
-	ALLOW_IF(sched_setaffinity, S, 0, ~0U, 0),
+	ALLOW_IF(sched_setaffinity, L | G | S, 0, ~0U, 0),
 	ALLOW(clock_gettime, L | G | S),
 	ALLOW(clock_nanosleep, L | G | S),
 	ALLOW(nanosleep, L | G | S),
