@@ -115,6 +115,23 @@ static void unregister(struct lazy_server *s, struct lazy__space *space,
 	(void)s;
 }
 
+/*
+ * A change of the mappings that began before they were unregistered may send
+ * its event only now. Until that is read, the ioctls fail with EAGAIN.
+ */
+static void await_changes(struct lazy_server *s, struct lazy__space *space)
+{
+	const struct lazy__region *r = s->regions;
+	uint64_t since = lazy__now();
+
+	while (poison(space->uffd, r->is.address, r->is.granule,
+		      r->is.granule) < 0 && errno == EAGAIN &&
+	       !lazy__overdue(s, since)) {
+		usleep(1000);
+		lazy__drain(&s->own);
+	}
+}
+
 int lazy_server_poison(struct lazy_server *s, struct lazy_error *err)
 {
 	struct lazy_error why;
@@ -141,6 +158,7 @@ int lazy_server_poison(struct lazy_server *s, struct lazy_error *err)
 				unregister(s, space, r);
 		}
 		lazy__drain(&s->own);
+		await_changes(s, space);
 	}
 	return ret;
 }
