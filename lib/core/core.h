@@ -190,8 +190,8 @@ struct lazy__region *lazy__region_at(struct lazy_server *s, uint64_t address);
  */
 int lazy__serve_messages(struct lazy__worker *w, bool block);
 void lazy__drop_space(struct lazy_server *s, size_t i);
-/* Reads and applies messages without serving faults. */
-void lazy__drain(struct lazy__worker *w);
+/* Reads and applies messages without serving faults. Were there any? */
+bool lazy__drain(struct lazy__worker *w);
 
 /* fault.c */
 int lazy__serve_fault(struct lazy__worker *w, struct lazy__fault *fault);

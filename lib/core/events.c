@@ -257,9 +257,10 @@ int lazy__serve_messages(struct lazy__worker *w, bool block)
 	return nr < 0 || more < 0 ? -1 : nr + more;
 }
 
-void lazy__drain(struct lazy__worker *w)
+bool lazy__drain(struct lazy__worker *w)
 {
 	struct lazy_server *s = w->s;
+	bool any = false;
 	ssize_t nr;
 
 	for (size_t space = 0; space < s->nr_spaces; space++) {
@@ -267,9 +268,11 @@ void lazy__drain(struct lazy__worker *w)
 			continue;
 		do {
 			nr = read_messages(w, space, false);
+			any |= nr > 0;
 			for (ssize_t i = 0; i < nr; i++)
 				if (w->msgs[i].event != UFFD_EVENT_PAGEFAULT)
 					take_event(w, space, &w->msgs[i]);
 		} while (nr == LAZY__BATCH);
 	}
+	return any;
 }

@@ -4,12 +4,13 @@
  * zeroes, then unregisters the memory, so that no event waits for a reader.
  */
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "core.h"
 
-#define ATTEMPTS	1000		/* of 1 ms, while mappings change */
+#define LIMIT_NS	10000000000ULL	/* while mappings change */
 
 /*
  * Poisons [@address, @address + @len) up to the first page that is present or
@@ -45,10 +46,23 @@ static int failed(struct lazy_error *err)
 	return lazy_error_set(err, LAZY_E_SYSTEM, "UFFDIO_POISON: %m");
 }
 
+/*
+ * While a change of the mappings is under way, the ioctls fail with EAGAIN: until
+ * its event was read, and its owner has continued. The owner may be about to
+ * begin the next change, so there is little time.
+ */
+static void await_change(struct lazy__worker *w)
+{
+	if (w && lazy__drain(w))
+		sched_yield();
+	else
+		usleep(20);
+}
+
 static int poison_range(struct lazy__worker *w, int uffd, uint64_t address,
 			uint64_t len, uint64_t granule, struct lazy_error *err)
 {
-	int attempts = 0;
+	uint64_t since = lazy__now();
 
 	while (len) {
 		int64_t n = poison(uffd, address, len, granule);
@@ -56,18 +70,15 @@ static int poison_range(struct lazy__worker *w, int uffd, uint64_t address,
 		if (n > 0) {
 			address += n;
 			len -= n;
-			attempts = 0;
+			since = lazy__now();
 			continue;
 		}
 		if (errno == EINTR)
 			continue;
 		if ((errno != EAGAIN && errno != ENOMEM) ||
-		    attempts++ == ATTEMPTS)
+		    lazy__now() - since > LIMIT_NS)
 			return failed(err);
-		/* Its owner waits until its event is read. */
-		if (w)
-			lazy__drain(w);
-		usleep(1000);
+		await_change(w);
 	}
 	return 0;
 }
@@ -116,20 +127,18 @@ static void unregister(struct lazy_server *s, struct lazy__space *space,
 }
 
 /*
- * A change of the mappings that began before they were unregistered may send
- * its event only now. Until that is read, the ioctls fail with EAGAIN.
+ * A change that began before the memory was unregistered may send its event only
+ * now. After that, none can begin.
  */
-static void await_changes(struct lazy_server *s, struct lazy__space *space)
+static void await_last_change(struct lazy_server *s, struct lazy__space *space)
 {
 	const struct lazy__region *r = s->regions;
 	uint64_t since = lazy__now();
 
 	while (poison(space->uffd, r->is.address, r->is.granule,
 		      r->is.granule) < 0 && errno == EAGAIN &&
-	       !lazy__overdue(s, since)) {
-		usleep(1000);
-		lazy__drain(&s->own);
-	}
+	       lazy__now() - since < LIMIT_NS)
+		await_change(&s->own);
 }
 
 int lazy_server_poison(struct lazy_server *s, struct lazy_error *err)
@@ -158,7 +167,7 @@ int lazy_server_poison(struct lazy_server *s, struct lazy_error *err)
 				unregister(s, space, r);
 		}
 		lazy__drain(&s->own);
-		await_changes(s, space);
+		await_last_change(s, space);
 	}
 	return ret;
 }

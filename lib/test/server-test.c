@@ -358,6 +358,53 @@ TEST(after_a_failure_nothing_waits_or_reads_zeroes)
 	}
 }
 
+struct discarding {
+	char *at;
+	_Atomic bool stop, ended;
+};
+
+static void *discard(void *arg)
+{
+	struct discarding *d = arg;
+
+	while (!d->stop)
+		madvise(d->at, PAGE, MADV_DONTNEED);
+	d->ended = true;
+	return NULL;
+}
+
+/* A balloon never stops the server from giving up, and is not left waiting. */
+TEST(memory_is_poisoned_while_a_thread_discards)
+{
+	pthread_t thread;
+	struct memory m;
+	uint64_t deadline;
+
+	for (unsigned int i = 0; i < scaled(40); i++) {
+		struct discarding d = { };
+
+		make_memory(&m, &kinds[0], UFFD_FEATURE_EVENT_REMOVE);
+		m.config.flags = LAZY_NO_BACKGROUND;
+		serve(&m, 1);
+		d.at = m.at;
+		CHECK(!pthread_create(&thread, NULL, discard, &d));
+		usleep(i % 8 * 100);
+		halt(&m);
+		if (lazy_server_poison(m.server, &m.err)) {
+			CHECK_EQ(LAZY_E_UNSUPPORTED, m.err.code);
+			SKIP("%s", m.err.text);
+		}
+		d.stop = true;
+		deadline = now_ms() + LIMIT_MS;
+		while (!d.ended) {
+			CHECK(now_ms() < deadline, "round %u", i);
+			usleep(100);
+		}
+		pthread_join(thread, NULL);
+		end(&m);
+	}
+}
+
 /* The number of threads of this process that may run on one processor only. */
 static int bound_threads(void)
 {
