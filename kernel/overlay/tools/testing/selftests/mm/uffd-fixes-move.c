@@ -91,6 +91,8 @@ TEST_F(move, drops_wp)
 	static struct lab_touch touch;
 	struct uffd_msg msg;
 
+	if (variant->what == MOVED_SWAPPED)
+		LAB_SKIP_IF(lab_lacking_swap());
 	if (!zero)
 		lab_fill(from, len, 1);
 	else

@@ -896,6 +896,7 @@ TEST_F_TIMEOUT(swap_minor, race, TIMEOUT_S)
 {
 	unsigned long wanted = lab_scale(OPERATIONS);
 
+	LAB_SKIP_IF(lab_lacking_swap());
 	MAKE(variant->type, round_pages(SWAP_PAGES), 0, LAB_MINOR);
 	for (size_t i = 0; i < mem.pages; i++)
 		write_page(i, POPULATED);
@@ -973,6 +974,7 @@ TEST_F_TIMEOUT(swap_wp, race, TIMEOUT_S)
 {
 	unsigned long wanted = lab_scale(OPERATIONS);
 
+	LAB_SKIP_IF(lab_lacking_swap());
 	MAKE(variant->type, round_pages(SWAP_PAGES),
 	     UFFD_FEATURE_WP_HUGETLBFS_SHMEM, LAB_WP);
 	for (size_t i = 0; i < mem.pages; i++)

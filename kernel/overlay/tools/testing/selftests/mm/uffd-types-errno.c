@@ -940,6 +940,7 @@ TEST_F(anon, move_swapped_out)
 	char *copy;
 	unsigned int i;
 
+	LAB_SKIP_IF(lab_lacking_swap());
 	copy = mmap(NULL, l->m.len, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, copy);

@@ -684,6 +684,7 @@ TEST_F(huge, minor_swapped_out)
 	__u64 end = lab_now_ms() + LAB_DEADLINE_MS;
 	unsigned int i;
 
+	LAB_SKIP_IF(lab_lacking_swap());
 	for (i = 0; i < 512; i++)
 		alias_at(l, i)[i] = i + 1;
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MINOR,

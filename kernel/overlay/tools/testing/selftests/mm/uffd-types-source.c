@@ -31,6 +31,7 @@ TEST_F(mem, swapped_out)
 	__s64 done;
 	char *copy;
 
+	LAB_SKIP_IF(lab_lacking_swap());
 	copy = mmap(NULL, l->m.len, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, copy);

@@ -388,6 +388,7 @@ TEST_F(base, swapped_out)
 	struct lab *l = &self->l;
 	unsigned int i;
 
+	LAB_SKIP_IF(lab_lacking_swap());
 	populate(l);
 	ASSERT_EQ(0, protect_all(l, LAB_WP));
 	ASSERT_EQ(0, swap_out(l->m.area, l->m.len, LAB_DEADLINE_MS));
@@ -416,6 +417,7 @@ TEST_F(base, protected_while_swapped_out)
 	struct lab *l = &self->l;
 	unsigned int i;
 
+	LAB_SKIP_IF(lab_lacking_swap());
 	populate(l);
 	ASSERT_EQ(0, swap_out(l->m.area, l->m.len, LAB_DEADLINE_MS));
 	ASSERT_EQ(0, protect_all(l, LAB_WP));
@@ -431,6 +433,7 @@ TEST_F(base, async_swapped_out)
 	struct lab *l = &self->l;
 	struct page_region r[PAGES] = { 0 };
 
+	LAB_SKIP_IF(lab_lacking_swap());
 	populate(l);
 	ASSERT_EQ(0, lab_reopen(l, BASE_FEATURES | UFFD_FEATURE_WP_ASYNC));
 	ASSERT_EQ(0, protect_all(l, LAB_WP));

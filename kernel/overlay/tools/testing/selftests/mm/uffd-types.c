@@ -707,6 +707,7 @@ TEST_F(shmem, minor_swapped_out)
 	static struct lab_touch t, u;
 	unsigned int i;
 
+	LAB_SKIP_IF(lab_lacking_swap());
 	file_write(l, 0, PAGES);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len,
 				  LAB_MINOR | LAB_MISSING, NULL));
@@ -731,6 +732,7 @@ TEST_F(shmem, missing_not_when_swapped_out)
 	struct lab *l = &self->l;
 	unsigned int i;
 
+	LAB_SKIP_IF(lab_lacking_swap());
 	file_write(l, 0, PAGES);
 	ASSERT_EQ(0, lab_register(l->uffd, l->m.area, l->m.len, LAB_MISSING,
 				  NULL));

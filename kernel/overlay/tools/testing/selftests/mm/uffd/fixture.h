@@ -131,6 +131,7 @@ __u64 expected_ioctls(const struct lab_mem *m, __u64 mode);
 	};								\
 	FIXTURE_SETUP(fixture)						\
 	{								\
+		LAB_SKIP_IF(lab_lacking(variant->type));		\
 		ASSERT_EQ(0, lab_setup_pages(&self->l, variant->type,	\
 					     pages));			\
 	}								\

@@ -92,16 +92,17 @@ int lab_file_secret(size_t len)
 	return lab_sized(syscall(__NR_memfd_secret, O_CLOEXEC), len);
 }
 
+#define SAMPLE	"/dev/userfaultfd-sample"
+
 int lab_file_sample(size_t len)
 {
-	static const char path[] = "/dev/userfaultfd-sample";
-	int fd = open(path, O_RDWR | O_CLOEXEC);
+	int fd = open(SAMPLE, O_RDWR | O_CLOEXEC);
 
 	(void)len;
 	if (fd < 0 && errno == ENOENT) {
 		if (system("modprobe userfaultfd-sample"))
 			return -ENOENT;
-		fd = open(path, O_RDWR | O_CLOEXEC);
+		fd = open(SAMPLE, O_RDWR | O_CLOEXEC);
 	}
 	return fd < 0 ? -errno : fd;
 }
@@ -155,6 +156,28 @@ TYPES(gigantic, LAB_HUGETLB, .file = lab_file_gigantic, .page = LAB_GIGANTIC);
 TYPES(ramfs, LAB_T_FILE | LAB_T_NO_HOLES, .file = lab_file_ramfs);
 TYPES(sample, LAB_SAMPLE, .file = lab_file_sample);
 TYPE(secretmem, LAB_SECRETMEM, .file = lab_file_secret);
+
+const char *lab_lacking(const struct lab_type *t)
+{
+	if (t->file != lab_file_sample || !access(SAMPLE, F_OK) ||
+	    !system("grep -qs /userfaultfd-sample.ko "
+		    "/lib/modules/$(uname -r)/modules.dep"))
+		return NULL;
+	return "no module userfaultfd-sample";
+}
+
+const char *lab_lacking_swap(void)
+{
+	FILE *f = fopen("/proc/swaps", "re");
+	int c, lines = 0;
+
+	while (f && (c = getc(f)) != EOF)
+		lines += c == '\n';
+	if (f)
+		fclose(f);
+	/* The first is the heading. */
+	return lines > 1 ? NULL : "no swap";
+}
 
 /* Shared memory without a name still has a file: the kernel shows it here. */
 static int lab_file_behind(const void *area, size_t len)

@@ -113,6 +113,21 @@ int lab_file_secret(size_t len);
  */
 int lab_file_sample(size_t len);
 
+/*
+ * What this kernel does not have, although it may support the type: NULL, or the
+ * reason to skip a test
+ */
+const char *lab_lacking(const struct lab_type *t);
+const char *lab_lacking_swap(void);
+
+/* In a test of kselftest_harness.h: skips it for this reason, if there is one. */
+#define LAB_SKIP_IF(lacking) do {					\
+	const char *__lacking = (lacking);				\
+									\
+	if (__lacking)							\
+		SKIP(return, "%s", __lacking);				\
+} while (0)
+
 #define LAB_SHMEM_SHARED	(LAB_T_SHARED | LAB_T_FILE)
 #define LAB_HUGETLB_SHARED	(LAB_SHMEM_SHARED | LAB_T_HUGETLB)
 

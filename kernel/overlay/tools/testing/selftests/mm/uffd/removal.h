@@ -84,6 +84,7 @@ FIXTURE_SETUP(removal)
 {
 	self->uffd = lab_uffd_open(UFFD_FEATURE_EVENT_REMOVE);
 	ASSERT_GE(self->uffd, 0);
+	LAB_SKIP_IF(lab_lacking(variant->type));
 	ASSERT_EQ(0, lab_mem_make(&self->m, variant->type, 4));
 	ASSERT_EQ(0, lab_register(self->uffd, self->m.area, self->m.len,
 				  LAB_MISSING, NULL));
