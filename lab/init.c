@@ -37,6 +37,7 @@
  *	lab.swap=MIB	size of the compressed swap device, 0 for none
  *	lab.slack=MIB	tolerated decrease of free memory
  *	lab.taint=MASK	taint flags that are not an error
+ *	lab.optional	go on without what this kernel lacks: tests skip
  *	lab.expect	jobs announce the warnings that they cause
  *	lab.out		send /out
  *	lab.tty		ttyS3 is a terminal for the job
@@ -236,6 +237,8 @@ static const char *parameter(const char *name)
 	size_t len = strlen(name);
 	const char *p = cmdline;
 
+	if (!*cmdline && slurp("/proc/cmdline", cmdline, sizeof(cmdline)) < 0)
+		fatal("cannot read /proc/cmdline");
 	while ((p = strstr(p, name))) {
 		bool begins = p == cmdline || p[-1] == ' ';
 
@@ -249,8 +252,17 @@ static const char *parameter(const char *name)
 	return NULL;
 }
 
-/* Runs a system program, which must succeed. */
-static void must_run(int out, char *const argv[])
+/* For kernels that the lab did not configure */
+static bool may_lack(const char *what)
+{
+	if (!parameter("lab.optional"))
+		return false;
+	printf("init: this kernel has no %s\n", what);
+	return true;
+}
+
+/* Runs a system program. */
+static bool run(int out, char *const argv[])
 {
 	pid_t pid = fork();
 	int status;
@@ -264,10 +276,15 @@ static void must_run(int out, char *const argv[])
 	}
 	if (waitpid(pid, &status, 0) != pid)
 		fatal("cannot wait for %s", argv[0]);
-	if (status) {
-		errno = 0;
-		fatal("%s %s failed", argv[0], argv[1]);
-	}
+	return !status;
+}
+
+static void must_run(int out, char *const argv[])
+{
+	if (run(out, argv))
+		return;
+	errno = 0;
+	fatal("%s %s failed", argv[0], argv[1]);
 }
 
 /* ---- preparing the system ---- */
@@ -277,8 +294,8 @@ static void mount_file_systems(void)
 	static const struct {
 		const char *type, *where, *options;
 	} table[] = {
-		{ "devtmpfs",	"/dev",			"mode=0755" },
 		{ "proc",	"/proc",		NULL },
+		{ "devtmpfs",	"/dev",			"mode=0755" },
 		{ "sysfs",	"/sys",			NULL },
 		{ "debugfs",	"/sys/kernel/debug",	NULL },
 		{ "cgroup2",	"/sys/fs/cgroup",	NULL },
@@ -294,7 +311,8 @@ static void mount_file_systems(void)
 		mkdir(table[i].where, 0755);
 		/* The kernel may have mounted /dev already. */
 		if (mount(table[i].type, table[i].where, table[i].type, 0,
-			  table[i].options) && errno != EBUSY)
+			  table[i].options) && errno != EBUSY &&
+		    !may_lack(table[i].type))
 			fatal("cannot mount %s", table[i].where);
 	}
 }
@@ -355,8 +373,6 @@ static void open_channels(void)
 		dup2(console, STDERR_FILENO);
 	}
 	setlinebuf(stdout);
-	if (slurp("/proc/cmdline", cmdline, sizeof(cmdline)) < 0)
-		fatal("cannot read /proc/cmdline");
 	report_fd = open_line("/dev/ttyS2", 6);
 	output_fd = open_line("/dev/ttyS1", 3);
 	if (parameter("lab.tty"))
@@ -384,6 +400,11 @@ static void swap_on(void)
 
 	if (!atoi(size))
 		return;
+	/* A module, in a distribution's configuration */
+	if (access("/sys/block/zram0", F_OK) &&
+	    !run(STDOUT_FILENO, (char *[]){ "/bin/modprobe", "zram", NULL }) &&
+	    may_lack("zram, so no swap"))
+		return;
 	snprintf(bytes, sizeof(bytes), "%sM", size);
 	must_spit("/sys/block/zram0/disksize", bytes);
 	must_run(STDOUT_FILENO, (char *[]){ "/bin/mkswap", "/dev/zram0", NULL });
@@ -393,9 +414,16 @@ static void swap_on(void)
 
 static void set_up_kernel(void)
 {
+	static const char *const controllers[] = { "+memory", "+hugetlb" };
+	size_t i;
+
 	taint_allowed |= strtol(parameter("lab.taint") ?: "0", NULL, 0);
 	must_spit("/proc/sys/vm/unprivileged_userfaultfd", "1");
-	must_spit("/sys/fs/cgroup/cgroup.subtree_control", "+memory +hugetlb");
+	for (i = 0; i < sizeof(controllers) / sizeof(*controllers); i++)
+		if (!spit("/sys/fs/cgroup/cgroup.subtree_control",
+			  controllers[i]) && !may_lack(controllers[i]))
+			fatal("cannot enable %s in control groups",
+			      controllers[i]);
 	/* Leaks are only scanned for at the end; scans in between cost time. */
 	if (spit(KMEMLEAK, "scan=off"))
 		patience = 10;
