@@ -27,7 +27,7 @@ help:
 	@echo '  make check-pae        the tests of fills on 32 bits, memory above 4 GiB    *'
 	@echo '  make bench            instruction counts, stock against patched            *'
 	@echo '  make bench-restore    lazy restores on this kernel, compared with others'
-	@echo '  make shell            an interactive shell in the VM'
+	@echo '  make shell            a shell in the VM, with the programs of the tests'
 	@echo '  make boot RUN=cmd     run a command in the VM and exit with its status'
 	@echo '       options of shell and boot: [KERNEL=patched|stock|debug]'
 	@echo '       [EXTRA=dir of static programs]; of boot: [ICOUNT=1]'
@@ -81,8 +81,9 @@ boot:
 		$(if $(ICOUNT),--icount) -- /bin/sh -c "$${RUN:?no command: make boot RUN=cmd}"
 
 shell:
-	@lab/packages --install build boot
-	@lab/build "$$KERNEL"
+	@lab/packages --install build boot tests
+	@lab/build patched "$$KERNEL"
+	@$(MAKE) --no-print-directory -s -f tests/programs.mk
 	@lab/shell --kernel "$$KERNEL" $(if $(EXTRA),--extra "$$EXTRA")
 
 tree:
