@@ -14,9 +14,9 @@ export FILE RUN EXTRA KERNEL FLAVOR DEBUG_INFO
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run check check-debug check-pae bench bench-restore boot shell \
-	tree kernel stock debug deb install-check series lint steps transcript figures \
-	packages clean distclean
+.PHONY: help run check check-debug check-pae coverage bench bench-restore boot \
+	shell tree kernel stock debug deb install-check series lint steps transcript \
+	figures packages clean distclean
 
 help:
 	@echo 'Linux 6.12 with userfaultfd for any memory type, and a lab to try it in.'
@@ -24,6 +24,7 @@ help:
 	@echo '  make run [FILE=path]  restore a guest and serve a file through userfaultfd *'
 	@echo '  make check            all tests, on the patched and the stock kernel       *'
 	@echo '  make check-debug      the tests on a kernel with KASAN, lockdep and more   *'
+	@echo '  make coverage         lines and branches of the core that the tests run    *'
 	@echo '  make check-pae        the tests of fills on 32 bits, memory above 4 GiB    *'
 	@echo '  make bench            instruction counts, stock against patched            *'
 	@echo '  make bench-restore    lazy restores on this kernel, compared with others'
@@ -66,6 +67,10 @@ check-debug:
 check-pae:
 	@lab/packages --install build boot tests steps
 	@tests/check --pae
+
+coverage:
+	@lab/packages --install build boot tests
+	@tests/coverage $(if $(DOCS),--docs)
 
 bench:
 	@lab/packages --install build boot bench

@@ -156,12 +156,12 @@ hash_of() {
 }
 
 # The kernels of the lab, and the source tree that each is built from.
-kernels="patched stock debug pae"
+kernels="patched stock debug pae coverage"
 
 tree_of() {
 	case $1 in
 	stock) echo "$out/source" ;;
-	patched | debug | pae) echo "$out/tree" ;;
+	patched | debug | pae | coverage) echo "$out/tree" ;;
 	*) die "unknown kernel '$1', must be one of: $kernels" ;;
 	esac
 }
