@@ -82,8 +82,8 @@
 #define AREA_AT		((char *)(1UL << 44))
 #define ALIAS_AT	((char *)(2UL << 44))
 #define SOURCE_AT	((char *)(3UL << 44))
-#define FILE_SOURCE_AT	((char *)(4UL << 44))
 #define ELSEWHERE_AT	((char *)(4UL << 44))
+#define FILE_SOURCE_AT	((char *)(6UL << 44))
 
 #define RAMFS		"/tmp/bench-ramfs"
 #define CGROUP		"/tmp/bench-cgroup"
