@@ -31,7 +31,8 @@ static void open_descriptors(void)
 	ASSERT(other >= 0);
 }
 
-static void send_piece(int sock, const uint8_t *bytes, size_t len,
+/* Fails if the socket's buffer is full. */
+static bool send_piece(int sock, const uint8_t *bytes, size_t len,
 		       unsigned int set)
 {
 	int fds[4], nr = 0;
@@ -39,7 +40,7 @@ static void send_piece(int sock, const uint8_t *bytes, size_t len,
 	for (int i = 0; i < 4; i++)
 		if (set >> i & 1)
 			fds[nr++] = i % 2 ? other : uffd;
-	ASSERT(send_fds(sock, bytes, len, fds, nr));
+	return send_fds(sock, bytes, len, fds, nr);
 }
 
 FUZZ(data, size)
@@ -52,6 +53,7 @@ FUZZ(data, size)
 		open_descriptors();
 	before = next_descriptor(other);
 	ASSERT(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+	ASSERT(!fcntl(pair[0], F_SETFL, O_NONBLOCK));
 	while (size > 2) {
 		size_t len = data[0] + 1;
 		unsigned int set = data[1];
@@ -60,7 +62,8 @@ FUZZ(data, size)
 		size -= 2;
 		if (len > size)
 			len = size;
-		send_piece(pair[0], data, len, set);
+		if (!send_piece(pair[0], data, len, set))
+			break;
 		data += len;
 		size -= len;
 	}
