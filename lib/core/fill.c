@@ -229,19 +229,14 @@ static enum lazy__outcome install(struct lazy__worker *w,
 	while (done < nr) {
 		uint64_t address = lazy__address(r, page + done);
 		uint64_t pages = at_once < nr - done ? at_once : nr - done;
-		uint64_t skipped = 0;
+		uint64_t len = pages << r->shift, skipped = 0;
+		const char *src = op == COPY ? from + (done << r->shift) : NULL;
 		int64_t n;
 
-		if (pages > 1 && s->has_fill)
-			n = call_skipping(space->uffd, op, address,
-					  op == COPY ? from + (done << r->shift) :
-						       NULL,
-					  pages << r->shift, protects(r),
-					  &skipped);
-		else
-			n = call(space->uffd, op, address,
-				 op == COPY ? from + (done << r->shift) : NULL,
-				 pages << r->shift, protects(r));
+		n = pages > 1 && s->has_fill ?
+		    call_skipping(space->uffd, op, address, src, len,
+				  protects(r), &skipped) :
+		    call(space->uffd, op, address, src, len, protects(r));
 		if (n > 0) {
 			n >>= r->shift;
 			skipped >>= r->shift;

@@ -110,8 +110,7 @@ static int poison_region(struct lazy_server *s, struct lazy__space *space,
 	return 0;
 }
 
-static void unregister(struct lazy_server *s, struct lazy__space *space,
-		       const struct lazy__region *r)
+static void unregister(struct lazy__space *space, const struct lazy__region *r)
 {
 	struct uffdio_range range = { r->is.address, r->is.len };
 
@@ -123,7 +122,6 @@ static void unregister(struct lazy_server *s, struct lazy__space *space,
 		range.len = r->is.granule;
 		ioctl(space->uffd, UFFDIO_UNREGISTER, &range);
 	}
-	(void)s;
 }
 
 /*
@@ -164,7 +162,7 @@ int lazy_server_poison(struct lazy_server *s, struct lazy_error *err)
 			if (poison_region(s, space, r, i ? NULL : err) && !i)
 				ret = -1;
 			else
-				unregister(s, space, r);
+				unregister(space, r);
 		}
 		lazy__drain(&s->own);
 		await_last_change(s, space);
