@@ -204,7 +204,7 @@ TEST(file_that_is_missing)
 	line("private file");
 }
 
-/* A kernel without userfaultfd, or a user who may not use it. */
+/* A kernel without userfaultfd, or a user without the permission. */
 TEST(without_permission)
 {
 	if (setresgid(65534, 65534, 65534) || setresuid(65534, 65534, 65534))
