@@ -2,6 +2,7 @@
 # top. Nothing is decided here.
 
 KERNEL ?= patched
+BASE ?= 6.12
 
 # User input is passed through the environment unexpanded: quotes and dollar
 # signs in it are harmless.
@@ -10,7 +11,7 @@ override RUN := $(value RUN)
 override EXTRA := $(value EXTRA)
 override FLAVOR := $(value FLAVOR)
 override DEBUG_INFO := $(value DEBUG_INFO)
-export FILE RUN EXTRA KERNEL FLAVOR DEBUG_INFO
+export FILE RUN EXTRA KERNEL BASE FLAVOR DEBUG_INFO
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -48,6 +49,8 @@ help:
 	@echo '  make packages         install the Debian packages for all of the above'
 	@echo '  make clean            remove what was built; make distclean: the source, too'
 	@echo
+	@echo '  BASE=7.3 with stock, or with boot and KERNEL=stock, selects Linux 7.3, in'
+	@echo '  out/7.3; the series is not ported to it yet.'
 	@echo '  SOURCE=6.12.118-1 with any target selects that version of the kernel source.'
 	@echo '  * takes minutes the first time. Each target fetches and builds what it needs.'
 	@echo '    Missing packages are installed if root or sudo allows it, otherwise named.'
@@ -134,10 +137,12 @@ figures:
 packages:
 	@lab/packages --install build boot tests bench fuzz series lint steps deb install
 
-# The kernel source is kept: it is the archive's, unchanged.
+# The kernel source of each base is kept: it is the archive's, unchanged.
 clean:
-	@[ ! -d out ] || find out -mindepth 1 -maxdepth 1 ! -name source \
-		! -name .lock -exec rm -rf {} +
+	@for dir in out out/7.3; do \
+		[ ! -d $$dir ] || find $$dir -mindepth 1 -maxdepth 1 ! -name source \
+			! -name .lock ! -name 7.3 -exec rm -rf {} +; \
+	done
 
 distclean:
 	@rm -rf out

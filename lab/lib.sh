@@ -9,7 +9,11 @@ umask 022
 
 me=${0##*/}
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+# The kernel version that is built, and where: the default in out/, others in
+# out/BASE/.
+export BASE=${BASE:-6.12}
 out=$top/out
+[ "$BASE" = 6.12 ] || out=$top/out/$BASE
 cache=${XDG_CACHE_HOME:-${HOME:-$out}/.cache}/modular-userfaultfd
 
 # Variables of the calling make, or of a kernel developer's shell, that would
@@ -29,6 +33,11 @@ die() {
 	say "$*"
 	exit "$said"
 }
+
+case $BASE in
+6.12 | 7.3) ;;
+*) die "BASE=$BASE: must be 6.12 or 7.3" ;;
+esac
 
 # --- Exit: ends the running job and removes incomplete files ----------------
 
@@ -155,14 +164,17 @@ hash_of() {
 	) | sha256sum | cut -c1-64
 }
 
-# The kernels of the lab, and the source tree that each is built from.
+# The kernels of the lab, and the source tree that each is built from. The series
+# is not ported to 7.3 yet.
 kernels="patched stock debug pae coverage"
+[ "$BASE" = 6.12 ] || kernels=stock
 
 tree_of() {
+	[[ " $kernels " == *" $1 "* ]] ||
+		die "unknown kernel '$1' of base $BASE, must be one of: $kernels"
 	case $1 in
 	stock) echo "$out/source" ;;
-	patched | debug | pae | coverage) echo "$out/tree" ;;
-	*) die "unknown kernel '$1', must be one of: $kernels" ;;
+	*) echo "$out/tree" ;;
 	esac
 }
 
