@@ -90,8 +90,8 @@ boot:
 
 shell:
 	@lab/packages --install build boot tests
-	@lab/build patched "$$KERNEL"
-	@$(MAKE) --no-print-directory -s -f tests/programs.mk
+	@tests/programs
+	@lab/build "$$KERNEL"
 	@lab/shell --kernel "$$KERNEL" $(if $(EXTRA),--extra "$$EXTRA")
 
 tree:
