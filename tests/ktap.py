@@ -15,6 +15,7 @@ ones of a test that ended early, are shown with it.
 """
 
 import dataclasses
+import fnmatch
 import re
 import sys
 
@@ -85,6 +86,24 @@ class Results(list):
     def summary(self):
         passed, failed, skipped = self.numbers()
         return f"{passed} passed, {failed} failed, {skipped} skipped"
+
+    def expecting(self, known, source):
+        """The results of a kernel with known faults.
+
+        known has the tests that fail there, as patterns of names, and why;
+        source is where it comes from.  Such a failure counts as skipped.  One
+        that does not occur is a failure, so that known cannot become outdated.
+        """
+        expected = Results()
+        for case in self:
+            why = next((why for pattern, why in known.items()
+                        if fnmatch.fnmatchcase(case.name, pattern)), None)
+            if why and case.status == FAIL:
+                case = Case(case.name, SKIP, f"known fault: {why}")
+            elif why and case.status == PASS:
+                case = Case(case.name, FAIL, f"passes: remove it from {source}")
+            expected.append(case)
+        return expected
 
     def details(self):
         """Lines for each failed and each skipped case."""

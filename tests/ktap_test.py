@@ -236,10 +236,42 @@ failed: KTAP: no version line, so no tests
      "failed: a\n    # " + "x" * 195 + "...\n"),
 ]
 
+# Name, text, known failures, the lines shown.
+KNOWN = [
+    ("a known failure is skipped, with its reason",
+     "TAP version 13\n1..2\nok 1 a.b\nnot ok 2 a.c\n", {"a.c": "it breaks"},
+     "skipped: a.c: known fault: it breaks\n"),
+    ("a pattern", "TAP version 13\n1..2\nnot ok 1 a.c\nnot ok 2 b.c\n",
+     {"*.c": "it breaks"},
+     "skipped: a.c: known fault: it breaks\n"
+     "skipped: b.c: known fault: it breaks\n"),
+    ("another failure", "TAP version 13\n1..1\nnot ok 1 a.cd\n",
+     {"*.c": "it breaks"}, "failed: a.cd\n"),
+    ("a known failure that passes", "TAP version 13\n1..1\nok 1 a.c\n",
+     {"*.c": "it breaks"}, "failed: a.c: passes: remove it from the list\n"),
+    ("a known failure that is skipped",
+     "TAP version 13\n1..1\nok 1 a.c # SKIP no such memory\n",
+     {"*.c": "it breaks"}, "skipped: a.c: no such memory\n"),
+    ("an early end", "TAP version 13\n1..2\nnot ok 1 a.c\n",
+     {"*.c": "it breaks"},
+     "failed: KTAP: 2 results planned, 1 seen\n"
+     "skipped: a.c: known fault: it breaks\n"),
+]
+
+
+def show(number, name, results, wanted):
+    """Prints the result of a test of lines that are shown."""
+    shown = "".join(line + "\n" for line in results.details())
+    good = shown == wanted
+    if not good:
+        print("".join(f"# {line}\n" for line in shown.splitlines()), end="")
+    print(f"{'' if good else 'not '}ok {number} shown: {name}")
+    return good
+
 
 def main():
     failed = 0
-    print(f"KTAP version 1\n1..{len(CASES) + len(SHOWN)}")
+    print(f"KTAP version 1\n1..{len(CASES) + len(SHOWN) + len(KNOWN)}")
     for number, (name, text, numbers, word) in enumerate(CASES, 1):
         results = ktap.read(text)
         complaints = [case.why for case in results if case.name == "KTAP"]
@@ -251,12 +283,11 @@ def main():
             print(f"# {results.numbers()}, wanted {numbers}; {complaints}")
         print(f"{'' if good else 'not '}ok {number} {name}")
     for number, (name, text, wanted) in enumerate(SHOWN, len(CASES) + 1):
-        shown = [line + "\n" for line in ktap.read(text).details()]
-        good = "".join(shown) == wanted
-        if not good:
-            failed += 1
-            print("".join(f"# {line}" for line in shown), end="")
-        print(f"{'' if good else 'not '}ok {number} shown: {name}")
+        failed += not show(number, name, ktap.read(text), wanted)
+    for number, (name, text, known, wanted) in enumerate(
+            KNOWN, len(CASES) + len(SHOWN) + 1):
+        results = ktap.read(text).expecting(known, "the list")
+        failed += not show(number, name, results, wanted)
     return 1 if failed else 0
 
 
