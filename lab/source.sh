@@ -111,7 +111,7 @@ from_newer_suites() {
 		! grep -qE 'NO_PUBKEY|BADSIG|EXPKEYSIG|^E: .*not signed' "$log" ||
 			die "cannot verify the signature of the lists of $suites ($(blame "$log")): install a newer debian-archive-keyring"
 		grep -qE '^(E:|W: Failed)' "$log" || unavailable "$package is not in ${suites/ / or } any more"
-		unavailable "cannot fetch the lists of $suites ($(blame "$log"))"
+		unavailable "cannot fetch the lists of ${suites/ / and } ($(blame "$log"))"
 	fi
 	[ "$version" = "$pin" ] || [ -z "$exact" ] || unavailable "$package $pin is not in ${suites/ / or }"
 	[ "$version" = "$pin" ] || say "pinned version $pin is not available, using $version, which was not tried $unpinned"
