@@ -121,7 +121,8 @@ static void hugetlb_uffd_remove(struct hstate *h, struct inode *inode,
 
 /*
  * A page that was added to the file stays there, as memory of the file, unless
- * it is bad: then it is removed, so that another one can be added.
+ * it is bad: then it is removed with its reservation, as by memory_failure(), so
+ * that another one can be added.
  */
 static int hugetlb_uffd_undo(struct uffd_request *req)
 {

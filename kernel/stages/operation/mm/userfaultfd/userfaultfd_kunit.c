@@ -11,7 +11,10 @@
  * Therefore the checks are tested here, not the warnings that follow from them.
  */
 #include <kunit/test.h>
+#include <linux/file.h>
+#include <linux/hugetlb.h>
 #include <linux/mm.h>
+#include <linux/mman.h>
 #include <linux/pagemap.h>
 #include <linux/pgalloc.h>
 
@@ -632,6 +635,95 @@ static void uffd_test_fill_zeroes(struct kunit *test)
 }
 
 /*
+ * hugetlb
+ */
+
+#ifdef CONFIG_HUGETLB_PAGE
+
+/* Hands out a bad page, which is good again once it was taken back. */
+static int uffd_test_bad_huge_page(struct uffd_request *req)
+{
+	int err = hugetlb_userfaultfd_request(req);
+
+	if (!err && req->kind == UFFD_REQ_FAULT_RESOLVE)
+		folio_set_hwpoison(req->resolve.folios.folios[0]);
+	if (!err && req->kind == UFFD_REQ_FAULT_UNDO)
+		folio_clear_hwpoison(req->undo.folio);
+	return err;
+}
+
+/*
+ * A bad page leaves the file, and takes its reservation with it, as in
+ * memory_failure(). A good one that was not mapped stays in the file. In a
+ * private mapping, both are freed, and the reservation is restored.
+ */
+static void uffd_test_hugetlb(struct kunit *test, unsigned long flags)
+{
+	struct hstate *h = &default_hstate;
+	const unsigned long size = huge_page_size(h);
+	const unsigned long free = h->free_huge_pages;
+	const unsigned long reserved = h->resv_huge_pages;
+	const bool shared = flags == MAP_SHARED;
+	struct uffd_source source = {};
+	struct vm_area_struct *vma;
+	struct uffd_request req;
+	unsigned long addr;
+	struct file *file;
+
+	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE))
+		kunit_skip(test, "needs CONFIG_MEMORY_FAILURE");
+
+	file = hugetlb_file_setup("kunit", size, VM_NORESERVE,
+				  HUGETLB_ANONHUGE_INODE, 0);
+	if (IS_ERR(file))
+		kunit_skip(test, "needs hugetlbfs");
+	addr = kunit_vm_mmap(test, file, 0, size, PROT_READ | PROT_WRITE, flags, 0);
+	fput(file);
+	if (!addr || IS_ERR_VALUE(addr))
+		kunit_skip(test, "needs hugepages=1");
+
+	mmap_read_lock(current->mm);
+	vma = vma_lookup(current->mm, addr);
+	KUNIT_EXPECT_EQ(test, h->resv_huge_pages, reserved + 1);
+
+	uffd_init_resolve(&req, vma, 0, pages_per_huge_page(h), &source);
+	KUNIT_EXPECT_EQ(test, uffd_resolve(uffd_test_bad_huge_page, &req, true),
+			-EUFFD_BAD_PAGE);
+	KUNIT_EXPECT_EQ(test, uffd_present(vma, 0), -ENOENT);
+	KUNIT_EXPECT_EQ(test, file_inode(file)->i_blocks, 0);
+	KUNIT_EXPECT_EQ(test, h->resv_huge_pages, reserved + !shared);
+	KUNIT_EXPECT_EQ(test, h->free_huge_pages, free);
+
+	uffd_init_resolve(&req, vma, 0, pages_per_huge_page(h), &source);
+	if (!uffd_resolve(hugetlb_userfaultfd_request, &req, true))
+		uffd_undo(hugetlb_userfaultfd_request, vma,
+			  req.resolve.folios.folios[0]);
+	else
+		KUNIT_FAIL(test, "no page\n");
+	KUNIT_EXPECT_EQ(test, uffd_present(vma, 0), shared ? 0 : -ENOENT);
+	KUNIT_EXPECT_EQ(test, h->resv_huge_pages, reserved + !shared);
+	KUNIT_EXPECT_EQ(test, h->free_huge_pages, free - shared);
+	mmap_read_unlock(current->mm);
+
+	KUNIT_EXPECT_EQ(test, vm_munmap(addr, size), 0);
+	flush_delayed_fput();
+	KUNIT_EXPECT_EQ(test, h->resv_huge_pages, reserved);
+	KUNIT_EXPECT_EQ(test, h->free_huge_pages, free);
+}
+
+static void uffd_test_hugetlb_shared(struct kunit *test)
+{
+	uffd_test_hugetlb(test, MAP_SHARED);
+}
+
+static void uffd_test_hugetlb_private(struct kunit *test)
+{
+	uffd_test_hugetlb(test, MAP_PRIVATE);
+}
+
+#endif /* CONFIG_HUGETLB_PAGE */
+
+/*
  * Page tables
  */
 
@@ -702,6 +794,10 @@ static struct kunit_case uffd_test_cases[] = {
 	KUNIT_CASE(uffd_test_init_resolve),
 	KUNIT_CASE(uffd_test_anon),
 	KUNIT_CASE(uffd_test_fill_zeroes),
+#ifdef CONFIG_HUGETLB_PAGE
+	KUNIT_CASE(uffd_test_hugetlb_shared),
+	KUNIT_CASE(uffd_test_hugetlb_private),
+#endif
 	KUNIT_CASE(uffd_test_no_table),
 	{}
 };
