@@ -8,6 +8,8 @@
  * of running on zero-filled pages, until the VMM notices and stops it. A vCPU
  * that waits inside the kernel, where no signal interrupts it, is released by
  * poisoning the memory: it is stopped already and does not run again.
+ *
+ * With a daemon, none of this is necessary: it poisons what it cannot fill.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -15,9 +17,11 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -115,6 +119,58 @@ int handler_begin(struct handler *h, struct machine *m, bool minor,
 	h->heard = now_ms();
 	return lazy_handover_send(h->sock, h->uffd, &region, sizeof(region), 1,
 				  ANSWER_MS, err);
+}
+
+static int send_with_fd(int sock, int fd, char *text, struct lazy_error *err)
+{
+	struct iovec part = { .iov_base = text, .iov_len = strlen(text) };
+	char space[CMSG_SPACE(sizeof(fd))] = "";
+	struct msghdr msg = {
+		.msg_iov = &part,
+		.msg_iovlen = 1,
+		.msg_control = space,
+		.msg_controllen = sizeof(space),
+	};
+	struct cmsghdr *rights = CMSG_FIRSTHDR(&msg);
+
+	rights->cmsg_level = SOL_SOCKET;
+	rights->cmsg_type = SCM_RIGHTS;
+	rights->cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(rights), &fd, sizeof(fd));
+	if (sendmsg(sock, &msg, 0) != (ssize_t)part.iov_len)
+		return because(err, "cannot hand the memory over: %m");
+	return 0;
+}
+
+int handler_connect(struct handler *h, struct machine *m, const char *path,
+		    struct lazy_error *err)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct lazy_region region = {};
+	char text[160];
+	int sock, ret;
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return because(err, "%s: the path is too long", path);
+	strcpy(address.sun_path, path);
+	snprintf(text, sizeof(text),
+		 "[{\"base_host_virt_addr\":%llu,\"size\":%zu,\"offset\":0,\"page_size\":%zu}]",
+		 (unsigned long long)(uintptr_t)m->memory.host, m->memory.len,
+		 (size_t)m->memory.kind->granule);
+	if (arm(h, m, false, &region, err))
+		return -1;
+	m->handler = h;
+	m->release = release;
+
+	sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (sock < 0)
+		return because(err, "socket: %m");
+	if (connect(sock, (struct sockaddr *)&address, sizeof(address)))
+		ret = because(err, "%s: %m", path);
+	else
+		ret = send_with_fd(sock, h->uffd, text, err);
+	close(sock);
+	return ret;
 }
 
 /* All memory is filled: no more faults, so unregister it. */

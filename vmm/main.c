@@ -32,6 +32,7 @@ static const char usage_text[] =
 "   --memory TYPE	as above\n"
 "   --lazy		run immediately, fill memory on demand: with COPY\n"
 "   --minor		the same, with populate and CONTINUE\n"
+"   --serve SOCKET	the same, by the daemon uffd-serve\n"
 "   --order FILE		with --lazy: fill the pages of this working set first\n"
 "   --record FILE	with --lazy: write the working set\n"
 "   --no-background	with --lazy: fill only pages that fault\n"
@@ -49,7 +50,7 @@ static const char usage_text[] =
 
 static struct {
 	const char *kernel, *initrd, *append, *text, *snapshot;
-	const char *order, *record, *trace, *progress, *stats;
+	const char *order, *record, *trace, *progress, *stats, *serve;
 	const struct kind *kind;
 	size_t mib;
 	int timeout;
@@ -275,6 +276,7 @@ static int restore(struct machine *m, struct handler *h,
 {
 	const struct lazy_snap_region *regions;
 	size_t nr;
+	int ret;
 
 	regions = lazy_snap_regions(snap, &nr);
 	if (nr != 1 || regions[0].guest)
@@ -285,8 +287,13 @@ static int restore(struct machine *m, struct handler *h,
 			failure = 3;
 		return -1;
 	}
-	if (opt.lazy ? begin_lazy(h, m, err) :
-		       state_load_memory(m, snap, err))
+	if (opt.serve)
+		ret = handler_connect(h, m, opt.serve, err);
+	else if (opt.lazy)
+		ret = begin_lazy(h, m, err);
+	else
+		ret = state_load_memory(m, snap, err);
+	if (ret)
 		return -1;
 	if (state_load(m, snap, err))
 		return -1;
@@ -506,6 +513,7 @@ static const struct option options[] = {
 	{ "until", 1, NULL, 'u' },
 	{ "lazy", 0, NULL, 'l' },
 	{ "minor", 0, NULL, 'c' },
+	{ "serve", 1, NULL, 'd' },
 	{ "order", 1, NULL, 'o' },
 	{ "record", 1, NULL, 'r' },
 	{ "no-background", 0, NULL, 'b' },
@@ -540,6 +548,7 @@ static void parse(int argc, char **argv)
 			break;
 		case 'c': opt.lazy = opt.minor = true; break;
 		case 'l': opt.lazy = true; break;
+		case 'd': opt.serve = optarg; break;
 		case 'o': opt.order = optarg; break;
 		case 'r': opt.record = optarg; break;
 		case 'b': opt.no_background = true; break;
@@ -559,6 +568,8 @@ static void parse(int argc, char **argv)
 			  opt.no_background || opt.filled || opt.progress) &&
 	    strcmp(argv[0], "handler"))
 		usage("these options require --lazy");
+	if (opt.serve && (opt.lazy || opt.stats))
+		usage("--serve cannot be used with --lazy or --stats");
 	if (opt.compare && opt.no_background)
 		usage("--compare and --no-background are mutually exclusive");
 	if (opt.filled && (opt.no_background || opt.record))

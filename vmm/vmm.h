@@ -148,6 +148,12 @@ struct handler {
 int handler_begin(struct handler *h, struct machine *m, bool minor,
 		  char *const argv[], struct lazy_error *err);
 /*
+ * Registers the memory, and hands it over to a daemon that listens on @path, in
+ * the way of Firecracker: see uffd-serve(1). There are no messages of it.
+ */
+int handler_connect(struct handler *h, struct machine *m, const char *path,
+		    struct lazy_error *err);
+/*
  * Reads a message of the handler, if there is one; to be called ten times a
  * second until it is done. Fails if the handler failed, exited or hangs.
  */
