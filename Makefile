@@ -113,6 +113,7 @@ deb:
 install-check: deb
 	@lab/packages --install boot install
 	@tests/check --no-build --suites tests/install/suites --log out/log/install
+	@$(if $(DOCS),tests/install/transcript)
 
 series:
 	@lab/packages --install build series
