@@ -1,11 +1,12 @@
 # shellcheck shell=bash
-# Common functions for the patches: they read kernel/patches/series, which
-# describes its format at its top, and apply one step to a directory. Sourced
-# after lib.sh.
+# Common functions for the patches: they read patches/series, which describes its
+# format at its top, and apply one step to a directory. Sourced after lib.sh.
+#
+# kernel/overlay and kernel/stages have the files that are the same on all bases;
+# kernel/BASE has the patches, and overlay/ and stages/ for files of that base.
 
-patches=$top/kernel/patches
-overlay=$top/kernel/overlay
-stages=$top/kernel/stages
+own=kernel/6.12
+patches=$top/$own/patches
 source=$out/source
 
 base=			# the version that the patches were made on
@@ -18,7 +19,7 @@ declare -A staged=()	# every kernel file that the steps touch
 read_series() {
 	local line word path number=0 adding
 
-	[ -e "$patches/series" ] || die "kernel/patches/series is missing"
+	[ -e "$patches/series" ] || die "$own/patches/series is missing"
 	while IFS= read -r line || [ -n "$line" ]; do
 		number=$((number + 1))
 		case $line in
@@ -27,46 +28,65 @@ read_series() {
 			line=${line#[}
 			series+=("${line%]}")
 			[ -d "$patches/${series[-1]}" ] ||
-				die "kernel/patches/series:$number: there is no directory kernel/patches/${series[-1]}"
+				die "$own/patches/series:$number: there is no directory $own/patches/${series[-1]}"
 			continue
 			;;
 		esac
 		adding=
 		for word in ${line%%#*}; do
 			if [ "$word" = + ]; then
-				[ ${#steps[@]} -gt 0 ] || die "kernel/patches/series:$number: '+' before the first patch"
+				[ ${#steps[@]} -gt 0 ] || die "$own/patches/series:$number: '+' before the first patch"
 				adding=yes
 			elif [ -z "$adding" ]; then
-				[ ${#series[@]} -gt 0 ] || die "kernel/patches/series:$number: a patch before the first [SERIES]"
+				[ ${#series[@]} -gt 0 ] || die "$own/patches/series:$number: a patch before the first [SERIES]"
 				[ -e "$patches/${series[-1]}/$word" ] ||
-					die "kernel/patches/series:$number: kernel/patches/${series[-1]}/$word does not exist"
+					die "$own/patches/series:$number: $own/patches/${series[-1]}/$word does not exist"
 				steps+=("${series[-1]}/$word")
 				# shellcheck disable=SC2034 # lab/series and lab/steps use it
 				last_of[${#series[@]}-1]=$((${#steps[@]} - 1))
-			elif [ ! -e "$overlay/$word" ]; then
-				die "kernel/patches/series:$number: kernel/overlay/$word does not exist"
 			else
-				while IFS= read -r path; do
-					steps_of[$path]+=" $((${#steps[@]} - 1))"
-				done < <(cd "$overlay" && find "${word%/}" -type f)
+				add_files "$word"
 			fi
 		done
 	done <"$patches/series"
-	[ -n "$base" ] || die "kernel/patches/series: missing first line '# base: VERSION'"
+	[ -n "$base" ] || die "$own/patches/series: missing first line '# base: VERSION'"
 
-	[ -d "$overlay" ] || return 0
 	while IFS= read -r path; do
 		[ -n "${steps_of[$path]-}" ] ||
-			die "kernel/overlay/$path belongs to no step: add it to a patch in kernel/patches/series"
-	done < <(cd "$overlay" && find . -type f -printf '%P\n' | sort)
+			die "$(located overlay "$path") belongs to no step: add it to a patch in $own/patches/series"
+	done < <(files_in overlay)
 	while IFS= read -r path; do
 		grep -qxF "$path" < <(printf '%s\n' "${steps[@]}") ||
-			die "kernel/patches/$path is not listed in kernel/patches/series"
+			die "$own/patches/$path is not listed in $own/patches/series"
 	done < <(cd "$patches" && find . -name '*.patch' -printf '%P\n' | sort)
-	[ ! -d "$stages" ] || while IFS= read -r path; do
+	while IFS= read -r path; do
 		[ -n "$(steps_that_stage "${path%%/*}" "${path#*/}")" ] ||
-			die "kernel/stages/$path is used by no step"
-	done < <(cd "$stages" && find . -type f -printf '%P\n' | sort)
+			die "$(located stages "$path") is used by no step"
+	done < <(files_in stages)
+}
+
+# files_in overlay|stages [PATH]: the files of this base, or those at PATH.
+files_in() {
+	local dir
+	for dir in kernel "$own"; do
+		[ ! -e "$top/$dir/$1/${2-}" ] || (cd "$top/$dir/$1" && find "./${2-}" -type f)
+	done | sed 's,^\./,,' | sort -u
+}
+
+# located overlay|stages PATH: where it is, in the base's own directory first.
+located() {
+	if [ -e "$top/$own/$1/$2" ]; then echo "$own/$1/$2"; else echo "kernel/$1/$2"; fi
+}
+
+# add_files PATH: an overlay file or directory belongs to the last step.
+add_files() {
+	local path files
+
+	files=$(files_in overlay "${1%/}")
+	[ -n "$files" ] || die "$own/patches/series:$number: $(located overlay "$1") does not exist"
+	while IFS= read -r path; do
+		steps_of[$path]+=" $((${#steps[@]} - 1))"
+	done <<<"$files"
 }
 
 # The steps of a series that write an earlier version of an overlay file.
@@ -81,9 +101,9 @@ steps_that_stage() {
 # overlay file PATH. The last such step writes the overlay file itself.
 version_at() {
 	if [ "$2" -eq "${steps_of[$1]##* }" ]; then
-		echo "$overlay/$1"
+		located overlay "$1"
 	else
-		echo "$stages/${steps[$2]%%/*}/$1"
+		located stages "${steps[$2]%%/*}/$1"
 	fi
 }
 
@@ -126,9 +146,9 @@ apply_step() {
 	for path in "${!steps_of[@]}"; do
 		[[ "${steps_of[$path]} " == *" $2 "* ]] || continue
 		if [ -e "$source/$path" ]; then
-			die "kernel/overlay/$path would overwrite a file of the kernel: make it a patch"
+			die "$(located overlay "$path") would overwrite a file of the kernel: make it a patch"
 		fi
-		version=$(version_at "$path" "$2")
+		version=$top/$(version_at "$path" "$2")
 		[ -e "$version" ] ||
 			die "$step writes an earlier version of $path, which is not in ${version%/"$path"}"
 		copy "$version" "$dir/$path"
@@ -140,7 +160,7 @@ apply_step() {
 		"$patches/$step" >"$report" 2>&1; then
 		why=$(sed -nE 's/^error: patch failed: (.*):([0-9]+)$/\1, line \2/p; T; q' "$report")
 		[ -n "$why" ] || why=$(sed -n 's/^error: //p; T; q' "$report")
-		die "kernel/patches/$step does not apply to linux $(version_of "$source"): $why"
+		die "$own/patches/$step does not apply to linux $(version_of "$source"): $why"
 	fi
 }
 
@@ -165,8 +185,8 @@ sync_tree() {
 check_overlay() {
 	local path
 	for path in "${!steps_of[@]}"; do
-		cmp -s "$overlay/$path" "$1/$path" ||
-			die "kernel/overlay/$path is edited by a patch: edit the file itself"
+		cmp -s "$top/$(located overlay "$path")" "$1/$path" ||
+			die "$(located overlay "$path") is edited by a patch: edit the file itself"
 	done
 }
 
