@@ -30,8 +30,8 @@
 #ifndef _LINUX_USERFAULTFD_REQUEST_H
 #define _LINUX_USERFAULTFD_REQUEST_H
 
+#include <linux/folio_batch.h>
 #include <linux/mm_types.h>
-#include <linux/pagevec.h>
 #include <linux/types.h>
 
 struct address_space;

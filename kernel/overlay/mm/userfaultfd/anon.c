@@ -47,7 +47,7 @@ static int uffd_anon_create(struct uffd_request *req, pgoff_t index)
 	int err;
 
 	folio = vma_alloc_folio(GFP_HIGHUSER_MOVABLE, 0, req->vma,
-				uffd_address(req->vma, index), false);
+				uffd_address(req->vma, index));
 	if (!folio)
 		return -ENOMEM;
 
@@ -76,7 +76,7 @@ static struct folio *uffd_anon_alloc_pmd(struct vm_area_struct *vma,
 	gfp_t gfp = vma_thp_gfp_mask(vma);
 	struct folio *folio;
 
-	folio = vma_alloc_folio(gfp, HPAGE_PMD_ORDER, vma, addr, true);
+	folio = vma_alloc_folio(gfp, HPAGE_PMD_ORDER, vma, addr);
 	if (!folio) {
 		uffd_anon_count_fallback(false);
 		return NULL;
@@ -133,12 +133,12 @@ static bool uffd_anon_has_policy(struct vm_area_struct *vma)
 static int uffd_anon_create_bulk(struct uffd_request *req)
 {
 	struct uffd_resolve *resolve = &req->resolve;
-	struct page *pages[PAGEVEC_SIZE] = {};
+	struct page *pages[FOLIO_BATCH_SIZE] = {};
 	unsigned long i, got;
 	int err = -ENOMEM;
 
-	got = alloc_pages_bulk_array(GFP_HIGHUSER_MOVABLE,
-				     min(resolve->nr_pages, PAGEVEC_SIZE), pages);
+	got = alloc_pages_bulk(GFP_HIGHUSER_MOVABLE,
+			       min(resolve->nr_pages, FOLIO_BATCH_SIZE), pages);
 	for (i = 0; i < got; i++) {
 		err = uffd_anon_add(req, page_folio(pages[i]), resolve->index + i);
 		if (unlikely(err))

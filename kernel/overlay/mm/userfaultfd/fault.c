@@ -135,16 +135,16 @@ bool userfaultfd_must_wait(struct vm_fault *vmf, unsigned long reason)
 		pmdval = pmdp_get_lockless(pmd);
 		if (pmd_none(pmdval))
 			return true;
-		if (!pmd_present(pmdval) || pmd_devmap(pmdval))
+		if (!pmd_present(pmdval))
 			return false;
-		if (pmd_trans_huge(pmdval))
+		if (pmd_leaf(pmdval))
 			return wp && !pmd_write(pmdval);
 		pte = pte_offset_map(pmd, addr);
 	} while (!pte);
 
 	ptent = ptep_get(pte);
 	/* Only a present entry has a bit for whether it is writable. */
-	if (!pte_none_mostly(ptent))
+	if (!pte_none(ptent) && !pte_is_uffd_marker(ptent))
 		wait = wp && pte_present(ptent) && !pte_write(ptent);
 	pte_unmap(pte);
 	return wait;

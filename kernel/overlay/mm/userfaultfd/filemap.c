@@ -26,7 +26,7 @@ static const char *filemap_uffd_flaw(struct address_space *mapping)
 		return "its memory must not be touched by the kernel";
 	if (!mapping_unevictable(mapping))
 		return "its folios may be reclaimed";
-	if (ops->writepage || ops->writepages)
+	if (ops->writepages)
 		return "its folios are written back";
 	if (ops->readahead)
 		return "its folios are read from somewhere";
@@ -95,10 +95,9 @@ static struct folio *filemap_uffd_alloc(struct uffd_request *req, pgoff_t index)
 	struct vm_area_struct *vma = req->vma;
 
 	if (vma->vm_ops->get_policy)
-		return vma_alloc_folio(gfp, 0, vma, uffd_address(vma, index),
-				       false);
+		return vma_alloc_folio(gfp, 0, vma, uffd_address(vma, index));
 #endif
-	return filemap_alloc_folio(gfp, 0);
+	return filemap_alloc_folio(gfp, 0, NULL);
 }
 
 static int filemap_uffd_create(struct uffd_request *req, pgoff_t index)
@@ -157,7 +156,7 @@ static int filemap_uffd_resolve(struct uffd_request *req)
  * Requirements on the file's f_mapping:
  *
  * - mapping_set_unevictable(): reclaim does not remove its folios;
- * - no ->writepage(), ->writepages() or ->readahead(): there is no backing
+ * - no ->writepages() or ->readahead(): there is no backing
  *   storage;
  * - no ->read_folio(), or one that only clears: for a fault that user space does
  *   not resolve, the handler creates zeroes without calling it;
@@ -206,4 +205,4 @@ int filemap_userfaultfd_request(struct uffd_request *req)
 	filemap_invalidate_unlock_shared(mapping);
 	return err;
 }
-EXPORT_SYMBOL_NS_GPL(filemap_userfaultfd_request, USERFAULTFD);
+EXPORT_SYMBOL_NS_GPL(filemap_userfaultfd_request, "USERFAULTFD");

@@ -95,7 +95,7 @@ static unsigned long uffd_fill_next_run(const struct uffd_fill *fill,
 					const struct uffd_resolve *resolve,
 					long nr)
 {
-	if (resolve->nr_pages < min(nr, PAGEVEC_SIZE))
+	if (resolve->nr_pages < min(nr, FOLIO_BATCH_SIZE))
 		return resolve->nr_pages;
 	return min(2 * fill->run, UFFD_FILL_RUN);
 }

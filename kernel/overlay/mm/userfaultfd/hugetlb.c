@@ -292,11 +292,11 @@ int uffd_hugetlb_map(const struct uffd_fill *fill,
 	 * Dirty, since this is the only copy of the content (a writable entry
 	 * is dirty already); young, since a thread waits for the page.
 	 */
-	pte = hugetlb_make_pte(vma, folio_page(folio, 0), writable);
+	pte = hugetlb_make_pte(vma, folio, writable);
 	if (!writable)
 		pte = huge_pte_mkdirty(pte);
 	if (fill->flags & MFILL_ATOMIC_WP)
-		pte = huge_pte_mkuffd_wp(pte);
+		pte = huge_pte_mkuffd(pte);
 	uffd_hugetlb_set(entry, pte);
 	hugetlb_count_add(pages_per_huge_page(h), vma->vm_mm);
 	if (!found)
@@ -421,7 +421,7 @@ bool uffd_hugetlb_must_wait(struct vm_fault *vmf, unsigned long reason)
 
 	/* Without the page table lock: a task that changes it later wakes us. */
 	pte = huge_ptep_get(vma->vm_mm, vmf->address, ptep);
-	if (huge_pte_none_mostly(pte))
+	if (huge_pte_none(pte) || pte_is_uffd_marker(pte))
 		return true;
 	/* Only a present entry has a bit for whether it is writable. */
 	return (reason & VM_UFFD_WP) && pte_present(pte) && !huge_pte_write(pte);

@@ -113,6 +113,20 @@ struct uffd_fill {
 	unsigned int replaced;
 };
 
+/**
+ * uffd_folio_flags() - read the flags of a folio once
+ * @folio: the folio.
+ *
+ * Unlike folio_flags(), for a folio without a reference too, which may become a
+ * part of another one at any time.
+ *
+ * Return: the flags.
+ */
+static inline unsigned long uffd_folio_flags(const struct folio *folio)
+{
+	return READ_ONCE(*(const unsigned long *)&folio->flags);
+}
+
 /* The address where @vma maps page @index of its file or anonymous memory. */
 static inline unsigned long uffd_address(const struct vm_area_struct *vma,
 					 pgoff_t index)

@@ -83,14 +83,11 @@ long uffd_pages_in_file(struct vm_area_struct *vma, pgoff_t index, long nr)
  */
 bool uffd_replaces_marker(const struct uffd_fill *fill, pte_t pte)
 {
-	pte_marker marker;
-
-	if (!is_pte_marker(pte))
+	if (!pte_is_uffd_marker(pte))
 		return false;
 	if (!(fill->flags & MFILL_ATOMIC_SKIP))
 		return !uffd_fill_special(fill);
-	marker = pte_marker_get(pte_to_swp_entry(pte));
-	return marker == PTE_MARKER_UFFD_WP ||
+	return pte_is_uffd_wp_marker(pte) ||
 	       uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_COPY) ||
 	       uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_CONTINUE);
 }
@@ -189,7 +186,7 @@ pte_t uffd_page_entry(const struct uffd_fill *fill, struct page *page,
 		entry = pte_mkwrite(entry, vma);
 protect:
 	if (fill->flags & MFILL_ATOMIC_WP)
-		entry = pte_mkuffd_wp(entry);
+		entry = pte_mkuffd(entry);
 	return entry;
 }
 
@@ -309,11 +306,11 @@ static pte_t uffd_special_entry(const struct uffd_fill *fill, unsigned long addr
 
 	if (uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_POISON))
 		return make_pte_marker(PTE_MARKER_POISONED);
-	entry = pte_mkspecial(pfn_pte(my_zero_pfn(addr),
+	entry = pte_mkspecial(pfn_pte(zero_pfn(addr),
 				      fill->vma->vm_page_prot));
 	/* A hole that was write-protected stays so. */
-	if ((fill->flags & MFILL_ATOMIC_WP) || pte_marker_uffd_wp(old))
-		entry = pte_mkuffd_wp(entry);
+	if ((fill->flags & MFILL_ATOMIC_WP) || pte_is_uffd_wp_marker(old))
+		entry = pte_mkuffd(entry);
 	return entry;
 }
 

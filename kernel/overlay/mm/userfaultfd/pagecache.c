@@ -62,7 +62,7 @@ static enum uffd_look uffd_look(struct inode *inode, pgoff_t index)
 	if (folio) {
 		look = UFFD_LOOK_UNFILLED;
 		if (!xa_is_value(folio) &&
-		    READ_ONCE(folio->flags) & BIT(PG_uptodate))
+		    uffd_folio_flags(folio) & BIT(PG_uptodate))
 			look = UFFD_LOOK_PRESENT;
 	}
 	rcu_read_unlock();
@@ -86,7 +86,7 @@ int userfaultfd_check_present(struct inode *inode, pgoff_t index)
 		return -EINVAL;
 	return uffd_look(inode, index) == UFFD_LOOK_PRESENT ? 0 : -ENOENT;
 }
-EXPORT_SYMBOL_NS_GPL(userfaultfd_check_present, USERFAULTFD);
+EXPORT_SYMBOL_NS_GPL(userfaultfd_check_present, "USERFAULTFD");
 
 /**
  * uffd_count_hole() - as userfaultfd_count_hole(), with one more result
@@ -145,7 +145,7 @@ long userfaultfd_count_hole(struct uffd_request *req)
 
 	return uffd_count_hole(req, &unfilled);
 }
-EXPORT_SYMBOL_NS_GPL(userfaultfd_count_hole, USERFAULTFD);
+EXPORT_SYMBOL_NS_GPL(userfaultfd_count_hole, "USERFAULTFD");
 
 /**
  * userfaultfd_create_folios() - create a run of folios
@@ -180,7 +180,7 @@ int userfaultfd_create_folios(struct uffd_request *req,
 
 	return folio_batch_count(folios) ? 0 : err;
 }
-EXPORT_SYMBOL_NS_GPL(userfaultfd_create_folios, USERFAULTFD);
+EXPORT_SYMBOL_NS_GPL(userfaultfd_create_folios, "USERFAULTFD");
 
 /**
  * userfaultfd_find_folios_nowait() - find memory without waiting
@@ -269,7 +269,7 @@ int userfaultfd_find_folios(struct uffd_resolve *resolve)
 	folio_batch_add(&resolve->folios, folio);
 	return 0;
 }
-EXPORT_SYMBOL_NS_GPL(userfaultfd_find_folios, USERFAULTFD);
+EXPORT_SYMBOL_NS_GPL(userfaultfd_find_folios, "USERFAULTFD");
 
 /* As filemap_add_folio(), but charges the mapping's owner, not the caller. */
 static int uffd_charge_and_add(struct uffd_request *req, struct folio *folio,
@@ -331,7 +331,7 @@ int userfaultfd_add_folio(struct uffd_request *req, struct folio *folio,
 	folio_batch_add(&req->resolve.folios, folio);
 	return 0;
 }
-EXPORT_SYMBOL_NS_GPL(userfaultfd_add_folio, USERFAULTFD);
+EXPORT_SYMBOL_NS_GPL(userfaultfd_add_folio, "USERFAULTFD");
 
 /**
  * userfaultfd_remove_folio() - take a folio out of the page cache again
@@ -346,7 +346,7 @@ void userfaultfd_remove_folio(struct folio *folio)
 	folio_cancel_dirty(folio);
 	filemap_remove_folio(folio);
 }
-EXPORT_SYMBOL_NS_GPL(userfaultfd_remove_folio, USERFAULTFD);
+EXPORT_SYMBOL_NS_GPL(userfaultfd_remove_folio, "USERFAULTFD");
 
 /**
  * userfaultfd_missing_armed() - does userfaultfd wait for a page of a file?
@@ -373,7 +373,7 @@ bool userfaultfd_missing_armed(struct address_space *mapping, pgoff_t index)
 
 	i_mmap_lock_read(mapping);
 	/* The flags may change, but the lock keeps the VMA from being freed. */
-	vma_interval_tree_foreach(vma, &mapping->i_mmap, index, index) {
+	mapping_rmap_tree_foreach(vma, mapping, index, index) {
 		armed = READ_ONCE(vma->vm_flags) & VM_UFFD_MISSING;
 		if (armed)
 			break;
@@ -382,4 +382,4 @@ bool userfaultfd_missing_armed(struct address_space *mapping, pgoff_t index)
 
 	return armed;
 }
-EXPORT_SYMBOL_NS_GPL(userfaultfd_missing_armed, USERFAULTFD);
+EXPORT_SYMBOL_NS_GPL(userfaultfd_missing_armed, "USERFAULTFD");

@@ -269,7 +269,7 @@ const char *uffd_find_flaw(struct folio *folio, unsigned long flags,
 const char *uffd_folio_flaw(struct folio *folio, pgoff_t index, pgoff_t end,
 			    struct address_space *mapping)
 {
-	return uffd_find_flaw(folio, READ_ONCE(folio->flags), index, end,
+	return uffd_find_flaw(folio, uffd_folio_flags(folio), index, end,
 			      mapping, false);
 }
 
@@ -392,7 +392,7 @@ static __always_inline int uffd_check_answer(uffd_handler_t handler,
 
 	for (i = 0; i < folio_batch_count(&resolve->folios); i++) {
 		struct folio *folio = resolve->folios.folios[i];
-		const unsigned long flags = READ_ONCE(folio->flags);
+		const unsigned long flags = uffd_folio_flags(folio);
 		const char *flaw = uffd_find_flaw(folio, flags, index, end,
 						  mapping, hugetlb);
 

@@ -150,7 +150,7 @@ int userfaultfd_fill_folio(struct uffd_request *req, struct folio *folio,
 	folio_mark_uptodate(folio);
 	return 0;
 }
-EXPORT_SYMBOL_NS_GPL(userfaultfd_fill_folio, USERFAULTFD);
+EXPORT_SYMBOL_NS_GPL(userfaultfd_fill_folio, "USERFAULTFD");
 
 /**
  * uffd_read_source() - read the start of a source that is not resident

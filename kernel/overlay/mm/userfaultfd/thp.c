@@ -20,7 +20,7 @@
 static bool uffd_thp_allowed(struct vm_area_struct *vma)
 {
 	return thp_vma_allowable_order(vma, vma->vm_flags,
-				       TVA_IN_PF | TVA_ENFORCE_SYSFS, PMD_ORDER);
+				       TVA_PAGEFAULT, PMD_ORDER);
 }
 
 /*
@@ -59,7 +59,7 @@ static bool uffd_thp_map_anon(struct vm_area_struct *vma, unsigned long addr,
 		spin_unlock(ptl);
 		return false;
 	}
-	entry = mk_huge_pmd(&folio->page, vma->vm_page_prot);
+	entry = folio_mk_pmd(folio, vma->vm_page_prot);
 	entry = maybe_pmd_mkwrite(pmd_mkdirty(entry), vma);
 	folio_add_new_anon_rmap(folio, vma, addr, RMAP_EXCLUSIVE);
 	folio_add_lru_vma(folio, vma);
@@ -90,7 +90,7 @@ static bool uffd_thp_map_file(struct vm_area_struct *vma, unsigned long addr,
 		.prealloc_pte = *table,
 		.flags = write ? FAULT_FLAG_WRITE : 0,
 	};
-	vm_fault_t ret = do_set_pmd(&vmf, &folio->page);
+	vm_fault_t ret = do_set_pmd(&vmf, folio, &folio->page);
 
 	*table = vmf.prealloc_pte;
 	return !ret;

@@ -181,4 +181,5 @@ module_misc_device(sample_device);
 
 MODULE_DESCRIPTION("A device whose memory supports userfaultfd");
 MODULE_LICENSE("GPL");
-MODULE_IMPORT_NS(USERFAULTFD);
+/* As MODULE_IMPORT_NS() does, whose argument is a string since 6.13. */
+MODULE_INFO(import_ns, "USERFAULTFD");

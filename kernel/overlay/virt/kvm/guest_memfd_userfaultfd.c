@@ -50,4 +50,5 @@ int kvm_gmem_userfaultfd_request(struct uffd_request *req)
 	}
 }
 
-MODULE_IMPORT_NS(USERFAULTFD);
+/* As MODULE_IMPORT_NS() does, whose argument is a string since 6.13. */
+MODULE_INFO(import_ns, "USERFAULTFD");

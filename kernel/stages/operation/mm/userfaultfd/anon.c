@@ -22,7 +22,7 @@ static int uffd_anon_create(struct uffd_request *req, pgoff_t index)
 	int err;
 
 	folio = vma_alloc_folio(GFP_HIGHUSER_MOVABLE, 0, req->vma,
-				uffd_address(req->vma, index), false);
+				uffd_address(req->vma, index));
 	if (!folio)
 		return -ENOMEM;
 

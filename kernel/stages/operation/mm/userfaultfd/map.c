@@ -70,7 +70,7 @@ static bool uffd_page_in_file(struct vm_area_struct *vma, pgoff_t index)
  */
 bool uffd_replaces_marker(const struct uffd_fill *fill, pte_t pte)
 {
-	return is_pte_marker(pte) && !uffd_fill_special(fill);
+	return pte_is_uffd_marker(pte) && !uffd_fill_special(fill);
 }
 
 /* May this fill write to the entry? */
@@ -128,7 +128,7 @@ pte_t uffd_page_entry(const struct uffd_fill *fill, struct page *page,
 		entry = pte_mkwrite(entry, vma);
 protect:
 	if (fill->flags & MFILL_ATOMIC_WP)
-		entry = pte_mkuffd_wp(entry);
+		entry = pte_mkuffd(entry);
 	return entry;
 }
 
@@ -217,7 +217,7 @@ static pte_t uffd_special_entry(const struct uffd_fill *fill)
 {
 	if (uffd_flags_mode_is(fill->flags, MFILL_ATOMIC_POISON))
 		return make_pte_marker(PTE_MARKER_POISONED);
-	return pte_mkspecial(pfn_pte(my_zero_pfn(fill->addr),
+	return pte_mkspecial(pfn_pte(zero_pfn(fill->addr),
 				     fill->vma->vm_page_prot));
 }
 

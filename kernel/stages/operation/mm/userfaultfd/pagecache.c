@@ -59,7 +59,7 @@ static enum uffd_look uffd_look(struct inode *inode, pgoff_t index)
 	if (folio) {
 		look = UFFD_LOOK_UNFILLED;
 		if (!xa_is_value(folio) &&
-		    READ_ONCE(folio->flags) & BIT(PG_uptodate))
+		    uffd_folio_flags(folio) & BIT(PG_uptodate))
 			look = UFFD_LOOK_PRESENT;
 	}
 	rcu_read_unlock();
@@ -83,7 +83,7 @@ int userfaultfd_check_present(struct inode *inode, pgoff_t index)
 		return -EINVAL;
 	return uffd_look(inode, index) == UFFD_LOOK_PRESENT ? 0 : -ENOENT;
 }
-EXPORT_SYMBOL_NS_GPL(userfaultfd_check_present, USERFAULTFD);
+EXPORT_SYMBOL_NS_GPL(userfaultfd_check_present, "USERFAULTFD");
 
 /**
  * uffd_count_hole() - as userfaultfd_count_hole(), with one more result
@@ -142,7 +142,7 @@ long userfaultfd_count_hole(struct uffd_request *req)
 
 	return uffd_count_hole(req, &unfilled);
 }
-EXPORT_SYMBOL_NS_GPL(userfaultfd_count_hole, USERFAULTFD);
+EXPORT_SYMBOL_NS_GPL(userfaultfd_count_hole, "USERFAULTFD");
 
 /**
  * userfaultfd_create_folios() - create a run of folios
@@ -177,7 +177,7 @@ int userfaultfd_create_folios(struct uffd_request *req,
 
 	return folio_batch_count(folios) ? 0 : err;
 }
-EXPORT_SYMBOL_NS_GPL(userfaultfd_create_folios, USERFAULTFD);
+EXPORT_SYMBOL_NS_GPL(userfaultfd_create_folios, "USERFAULTFD");
 
 /**
  * userfaultfd_find_folios_nowait() - find memory without waiting
