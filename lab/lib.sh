@@ -164,10 +164,9 @@ hash_of() {
 	) | sha256sum | cut -c1-64
 }
 
-# The kernels of the lab, and the source tree that each is built from. The series
-# is not ported to 7.3 yet.
+# The kernels of the lab, and the source tree that each is built from.
 kernels="patched stock debug pae coverage"
-[ "$BASE" = 6.12 ] || kernels=stock
+[ "$BASE" = 6.12 ] || kernels="patched stock"
 
 tree_of() {
 	[[ " $kernels " == *" $1 "* ]] ||

@@ -5,7 +5,7 @@
 # kernel/overlay and kernel/stages have the files that are the same on all bases;
 # kernel/BASE has the patches, and overlay/ and stages/ for files of that base.
 
-own=kernel/6.12
+own=kernel/$BASE
 patches=$top/$own/patches
 source=$out/source
 
@@ -52,7 +52,7 @@ read_series() {
 	[ -n "$base" ] || die "$own/patches/series: missing first line '# base: VERSION'"
 
 	while IFS= read -r path; do
-		[ -n "${steps_of[$path]-}" ] ||
+		[ -n "${steps_of[$path]-}" ] || ! required overlay "$path" ||
 			die "$(located overlay "$path") belongs to no step: add it to a patch in $own/patches/series"
 	done < <(files_in overlay)
 	while IFS= read -r path; do
@@ -60,9 +60,15 @@ read_series() {
 			die "$own/patches/$path is not listed in $own/patches/series"
 	done < <(cd "$patches" && find . -name '*.patch' -printf '%P\n' | sort)
 	while IFS= read -r path; do
-		[ -n "$(steps_that_stage "${path%%/*}" "${path#*/}")" ] ||
+		[ -n "$(steps_that_stage "${path%%/*}" "${path#*/}")" ] || ! required stages "$path" ||
 			die "$(located stages "$path") is used by no step"
 	done < <(files_in stages)
+}
+
+# required overlay|stages PATH: must a step use this file? The series of 6.12 use
+# all shared files, those of other bases need not.
+required() {
+	[ "$BASE" = 6.12 ] || [ -e "$top/$own/$1/$2" ]
 }
 
 # files_in overlay|stages [PATH]: the files of this base, or those at PATH.
@@ -92,7 +98,7 @@ add_files() {
 # The steps of a series that write an earlier version of an overlay file.
 steps_that_stage() {
 	local number
-	for number in ${steps_of[$2]% *}; do
+	for number in ${steps_of[$2]+${steps_of[$2]% *}}; do
 		[ "${steps[number]%%/*}" != "$1" ] || echo "$number"
 	done
 }
