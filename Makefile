@@ -49,8 +49,8 @@ help:
 	@echo '  make packages         install the Debian packages for all of the above'
 	@echo '  make clean            remove what was built; make distclean: the source, too'
 	@echo
-	@echo '  BASE=7.3 with tree, kernel, stock, check, boot, shell, series and steps: Linux'
-	@echo '  7.3, in out/7.3, with what is ported to it: docs/upstream.md.'
+	@echo '  BASE=7.3 with tree, stock, check, boot and shell: Linux 7.3, in out/7.3. Only'
+	@echo '  some series are ported to it, and that kernel was not booted: docs/upstream.md.'
 	@echo '  SOURCE=6.12.118-1 with any target selects that version of the kernel source.'
 	@echo '  * takes minutes the first time. Each target fetches and builds what it needs.'
 	@echo '    Missing packages are installed if root or sudo allows it, otherwise named.'
