@@ -4,7 +4,8 @@
  * zeroes, then unregisters the memory, so that no event waits for a reader.
  */
 #include <errno.h>
-#include <sched.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -48,18 +49,45 @@ static int failed(struct lazy_error *err)
 
 /*
  * While a change of the mappings is under way, the ioctls fail with EAGAIN: until
- * its event was read, and its owner has continued. The owner may be about to
- * begin the next change, so there is little time.
+ * its event was read, and its owner has continued. The owner may begin the next
+ * change some microseconds later. So a thread of its own reads events, and the
+ * caller comes at any moment in between, also on a single processor.
  */
-static void await_change(struct lazy__worker *w)
+struct reader {
+	struct lazy_server *s;
+	pthread_t thread;
+	_Atomic bool stop;
+	bool runs;
+};
+
+static void *read_events(void *arg)
 {
-	if (w && lazy__drain(w))
-		sched_yield();
-	else
-		usleep(20);
+	struct reader *r = arg;
+
+	while (!r->stop) {
+		struct pollfd pollfd = { .fd = r->s->epoll, .events = POLLIN };
+
+		poll(&pollfd, 1, 1);
+		lazy__exclude(r->s);
+		lazy__drain(&r->s->own);
+		lazy__unlock(r->s);
+	}
+	return NULL;
 }
 
-static int poison_range(struct lazy__worker *w, int uffd, uint64_t address,
+/* With the lock of @r->s held, which protects what an event changes; or NULL. */
+static void await_change(struct reader *r)
+{
+	if (r && !r->runs)
+		lazy__drain(&r->s->own);
+	if (r)
+		lazy__unlock(r->s);
+	usleep(20);
+	if (r)
+		lazy__exclude(r->s);
+}
+
+static int poison_range(struct reader *r, int uffd, uint64_t address,
 			uint64_t len, uint64_t granule, struct lazy_error *err)
 {
 	uint64_t since = lazy__now();
@@ -78,7 +106,7 @@ static int poison_range(struct lazy__worker *w, int uffd, uint64_t address,
 		if ((errno != EAGAIN && errno != ENOMEM) ||
 		    lazy__now() - since > LIMIT_NS)
 			return failed(err);
-		await_change(w);
+		await_change(r);
 	}
 	return 0;
 }
@@ -89,7 +117,7 @@ int lazy_poison(int uffd, uint64_t address, uint64_t len, uint64_t granule,
 	return poison_range(NULL, uffd, address, len, granule, err);
 }
 
-static int poison_region(struct lazy_server *s, struct lazy__space *space,
+static int poison_region(struct reader *reader, struct lazy__space *space,
 			 const struct lazy__region *r, struct lazy_error *err)
 {
 	uint64_t page = r->first, end = page + r->nr, nr;
@@ -102,7 +130,7 @@ static int poison_region(struct lazy_server *s, struct lazy__space *space,
 		while (page + nr < end &&
 		       lazy__page(&space->pages, page + nr) != LAZY__FILLED)
 			nr++;
-		if (nr && poison_range(&s->own, space->uffd,
+		if (nr && poison_range(reader, space->uffd,
 				       lazy__address(r, page), nr << r->shift,
 				       r->is.granule, err))
 			return -1;
@@ -128,19 +156,20 @@ static void unregister(struct lazy__space *space, const struct lazy__region *r)
  * A change that began before the memory was unregistered may send its event only
  * now. After that, none can begin.
  */
-static void await_last_change(struct lazy_server *s, struct lazy__space *space)
+static void await_last_change(struct reader *reader, struct lazy__space *space)
 {
-	const struct lazy__region *r = s->regions;
+	const struct lazy__region *r = reader->s->regions;
 	uint64_t since = lazy__now();
 
 	while (poison(space->uffd, r->is.address, r->is.granule,
 		      r->is.granule) < 0 && errno == EAGAIN &&
 	       lazy__now() - since < LIMIT_NS)
-		await_change(&s->own);
+		await_change(reader);
 }
 
 int lazy_server_poison(struct lazy_server *s, struct lazy_error *err)
 {
+	struct reader reader = { .s = s };
 	struct lazy_error why;
 	int ret = 0;
 
@@ -149,6 +178,9 @@ int lazy_server_poison(struct lazy_server *s, struct lazy_error *err)
 				      "the server has threads");
 	lazy_error_set(&why, LAZY_E_GONE, "given up");
 	lazy__fail(s, &why);
+	reader.runs = s->events && !pthread_create(&reader.thread, NULL,
+						   read_events, &reader);
+	lazy__exclude(s);
 	lazy__drain(&s->own);
 	for (size_t i = 0; i < s->nr_spaces; i++) {
 		struct lazy__space *space = &s->spaces[i];
@@ -159,13 +191,17 @@ int lazy_server_poison(struct lazy_server *s, struct lazy_error *err)
 			struct lazy__region *r = &s->regions[j];
 
 			/* A child that has exited is no failure. */
-			if (poison_region(s, space, r, i ? NULL : err) && !i)
+			if (poison_region(&reader, space, r, i ? NULL : err) && !i)
 				ret = -1;
 			else
 				unregister(space, r);
 		}
 		lazy__drain(&s->own);
-		await_last_change(s, space);
+		await_last_change(&reader, space);
 	}
+	lazy__unlock(s);
+	reader.stop = true;
+	if (reader.runs)
+		pthread_join(reader.thread, NULL);
 	return ret;
 }

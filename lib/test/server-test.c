@@ -373,36 +373,53 @@ static void *discard(void *arg)
 	return NULL;
 }
 
-/* A balloon never stops the server from giving up, and is not left waiting. */
-TEST(memory_is_poisoned_while_a_thread_discards)
+static void gives_up_beside_a_discard(unsigned int round)
 {
+	struct discarding d = { };
 	pthread_t thread;
 	struct memory m;
 	uint64_t deadline;
 
-	for (unsigned int i = 0; i < scaled(40); i++) {
-		struct discarding d = { };
-
-		make_memory(&m, &kinds[0], UFFD_FEATURE_EVENT_REMOVE);
-		m.config.flags = LAZY_NO_BACKGROUND;
-		serve(&m, 1);
-		d.at = m.at;
-		CHECK(!pthread_create(&thread, NULL, discard, &d));
-		usleep(i % 8 * 100);
-		halt(&m);
-		if (lazy_server_poison(m.server, &m.err)) {
-			CHECK_EQ(LAZY_E_UNSUPPORTED, m.err.code);
-			SKIP("%s", m.err.text);
-		}
-		d.stop = true;
-		deadline = now_ms() + LIMIT_MS;
-		while (!d.ended) {
-			CHECK(now_ms() < deadline, "round %u", i);
-			usleep(100);
-		}
-		pthread_join(thread, NULL);
-		end(&m);
+	make_memory(&m, &kinds[0], UFFD_FEATURE_EVENT_REMOVE);
+	m.config.flags = LAZY_NO_BACKGROUND;
+	serve(&m, 1);
+	d.at = m.at;
+	CHECK(!pthread_create(&thread, NULL, discard, &d));
+	usleep(round % 8 * 100);
+	halt(&m);
+	if (lazy_server_poison(m.server, &m.err)) {
+		CHECK_EQ(LAZY_E_UNSUPPORTED, m.err.code);
+		SKIP("%s", m.err.text);
 	}
+	d.stop = true;
+	deadline = now_ms() + LIMIT_MS;
+	while (!d.ended) {
+		CHECK(now_ms() < deadline, "round %u", round);
+		usleep(100);
+	}
+	pthread_join(thread, NULL);
+	end(&m);
+}
+
+/*
+ * A balloon never stops the server from giving up, and is not left waiting: also
+ * if both have one processor, where one runs only when the other waits.
+ */
+TEST(memory_is_poisoned_while_a_thread_discards)
+{
+	cpu_set_t all, one;
+	int cpu = 0;
+
+	CHECK(!sched_getaffinity(0, sizeof(all), &all));
+	while (!CPU_ISSET(cpu, &all))
+		cpu++;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	for (unsigned int i = 0; i < scaled(40); i++) {
+		CHECK(!sched_setaffinity(0, sizeof(all), i % 2 ? &one : &all));
+		gives_up_beside_a_discard(i);
+	}
+	CHECK(!sched_setaffinity(0, sizeof(all), &all));
 }
 
 /* The number of threads of this process that may run on one processor only. */

@@ -343,7 +343,8 @@ void lazy_server_stats(struct lazy_server *s, struct lazy_stats *stats);
  *
  * Poisons (UFFDIO_POISON) every page that is not filled, so that no access
  * waits for ever or reads zeroes: it gets SIGBUS, or EFAULT or EHWPOISON inside
- * a system call. Events are read meanwhile. The server has failed afterwards.
+ * a system call. A thread reads events meanwhile. The server has failed
+ * afterwards.
  *
  * Return: 0, or -1: LAZY_E_UNSUPPORTED before Linux 6.6, LAZY_E_SYSTEM. Then
  * the process whose memory this is has to be killed.
