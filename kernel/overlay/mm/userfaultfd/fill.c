@@ -105,7 +105,7 @@ static bool uffd_fill_source_resident(struct uffd_fill *fill)
 {
 	struct uffd_source *source = &fill->source;
 	int err = 0;
-	char byte;
+	char byte __maybe_unused;
 
 	if (source->from_user && !source->bounce) {
 		pagefault_disable();
