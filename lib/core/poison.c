@@ -78,13 +78,15 @@ static void *read_events(void *arg)
 /* With the lock of @r->s held, which protects what an event changes; or NULL. */
 static void await_change(struct reader *r)
 {
-	if (r && !r->runs)
+	if (!r) {
+		usleep(20);
+		return;
+	}
+	if (!r->runs)
 		lazy__drain(&r->s->own);
-	if (r)
-		lazy__unlock(r->s);
+	lazy__unlock(r->s);
 	usleep(20);
-	if (r)
-		lazy__exclude(r->s);
+	lazy__exclude(r->s);
 }
 
 static int poison_range(struct reader *r, int uffd, uint64_t address,
